@@ -1,0 +1,237 @@
+# ChatterBox: one program from src/ and assets/, everything it makes under build/. `make help` lists the targets.
+#
+# Three kinds of build share these rules, each in its own folder OUT:
+#   dev      build/             glibc and Debian's static libraries, one static executable
+#   asan     build/asan/        the same sources with AddressSanitizer and UndefinedBehaviorSanitizer, dynamic glibc
+#   release  build/release/obj-ARCH/   musl and our own small builds of the libraries (tools/release)
+# Nothing depends on the clock or on the folder: two builds of one commit are the same bytes.
+
+VERSION = 0.1.0
+# The day of the release, 2026-11-22 00:00 UTC, in ms since 1970. A fixed number, since a build must be repeatable.
+DATE_MS = 1795305600000
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+# As many jobs as processors, unless -j says otherwise; `make clean all` must keep its order.
+ifeq ($(filter -j%,$(MAKEFLAGS))$(filter %clean,$(MAKECMDGOALS)),)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
+
+HOST := $(shell dpkg --print-architecture 2>/dev/null || uname -m)
+ARCH ?= $(HOST)
+KIND ?= dev
+OUT ?= build
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := g++
+endif
+ifneq ($(findstring clang,$(CXX)),)
+ifeq ($(origin CC),file)
+CC := $(subst clang++,clang,$(CXX))
+endif
+endif
+STRIP = strip
+
+TRIPLET_amd64 = x86_64-linux-gnu
+TRIPLET_arm64 = aarch64-linux-gnu
+TRIPLET_armhf = arm-linux-gnueabihf
+TRIPLET_riscv64 = riscv64-linux-gnu
+TRIPLET_mipsel = mipsel-linux-gnu
+TRIPLET = $(TRIPLET_$(ARCH))
+
+# ---------------------------------------------------------------- flags
+
+# No exceptions, no RTTI, no libstdc++: the C driver links, which proves it (the release has no C++ library at all).
+LANGUAGE = -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-strict-aliasing
+WARNINGS = -Wall -Wextra -Werror
+HARDEN = -fPIE -fstack-protector-strong -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+COMMON = -g -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. $(HARDEN)
+GCSECTIONS = -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--build-id=none
+
+ifeq ($(KIND),release)
+DEPS = build/deps/src
+DEPS_STAMP = $(LIBS_DIR)/stamp
+VERSIONS = $(LIBS_DIR)/versions
+LIBS_DIR = build/release/lib-$(ARCH)
+include tools/release.mk
+else
+DEPS = build/deps/$(ARCH)
+DEPS_STAMP = $(DEPS)/stamp
+VERSIONS = $(DEPS)/versions
+LIB = $(DEPS)/usr/lib/$(TRIPLET)
+LIBS = $(LIB)/libuv_a.a $(LIB)/libsqlite3.a $(LIB)/libsodium.a $(LIB)/libz.a $(LIB)/libutf8proc.a -lm -lpthread
+INCLUDES = -isystem $(DEPS)/usr/include -isystem $(DEPS)/usr/include/$(TRIPLET) \
+    -isystem $(DEPS)/src/wslay -isystem $(DEPS)/src/llhttp
+ifeq ($(KIND),asan)
+# vptr needs RTTI, which is off; alignment is checked for us on the boards that mind.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPTIMIZE = -O1 $(SANITIZE) -DCB_SANITIZED=1
+LINK = $(CC) $(SANITIZE) -pie
+else
+OPTIMIZE = -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+# glibc has the start code of a static-pie (rcrt1.o) only on these.
+LINK = $(CC) $(if $(filter amd64 arm64,$(ARCH)),-static-pie,-static) $(GCSECTIONS)
+# ld warns that getpwuid_r and dlopen want glibc's shared parts at run time: libuv's home directory and SQLite's
+# extensions, neither of which we ever call.
+LINK += -Wl,--no-warnings
+endif
+LINK_TEST = $(CC) $(SANITIZE) -pie -Wl,--gc-sections
+endif
+
+CPPFLAGS = -Isrc -I$(OUT) -I$(OUT)/gen $(INCLUDES)
+CXXFLAGS = $(LANGUAGE) $(WARNINGS) $(OPTIMIZE) $(COMMON)
+# Other people's C: their warnings are not ours to mend. Strict mode is what makes llhttp refuse smuggled requests.
+CFLAGS = -w $(OPTIMIZE) $(COMMON) -DLLHTTP_STRICT_MODE=1 -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
+
+# ---------------------------------------------------------------- files
+
+SOURCES := $(sort $(wildcard src/*.cpp src/*/*.cpp))
+ASSETS := $(sort $(filter-out %~,$(wildcard assets/*.*)))
+SCHEMA := $(wildcard src/store/schema.sql)
+
+OBJ = $(OUT)/obj
+OBJECTS = $(SOURCES:src/%.cpp=$(OBJ)/%.o) $(OBJ)/gen/embedded.o $(OBJ)/gen/assets.o
+LIBRARY_OBJECTS = $(filter-out $(OBJ)/main.o,$(OBJECTS))
+FOREIGN_NAMES = wslay/wslay_event wslay/wslay_frame wslay/wslay_net wslay/wslay_queue \
+    llhttp/api llhttp/http llhttp/llhttp
+FOREIGN = $(FOREIGN_NAMES:%=$(OBJ)/foreign/%.o)
+ARCHIVE = $(OBJ)/libchatterbox.a
+FOREIGN_ARCHIVE = $(OBJ)/libforeign.a
+
+UNIT = $(OUT)/unit
+UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.cpp))
+UNIT_SHARED := $(filter-out $(UNIT_SOURCES),$(sort $(wildcard tests/unit/*.cpp)))
+UNIT_PROGRAMS = $(UNIT_SOURCES:tests/unit/%.cpp=$(UNIT)/%)
+UNIT_OBJECTS = $(UNIT_SHARED:tests/unit/%.cpp=$(UNIT)/obj/%.o)
+
+# ---------------------------------------------------------------- what people type
+
+.PHONY: all help run lib unit test check tidy bench fuzz release test-release install clean distclean FORCE
+
+all: $(OUT)/chatterbox ## build the program: build/chatterbox (the default)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+run: all ## build, then serve on 127.0.0.1:8000 with the data in ./data
+	$(OUT)/chatterbox serve --listen 127.0.0.1:8000 --data ./data
+
+test: ## install what the tests need, then run them all (unit, conversations, browser, crash)
+	tools/deps --test
+	$(MAKE) all unit-programs
+	tools/test
+
+check: ## the whole suite again, with AddressSanitizer and UndefinedBehaviorSanitizer
+	tools/deps --test
+	$(MAKE) KIND=asan OUT=build/asan all unit-programs
+	OUT=build/asan tools/test
+
+unit: unit-programs ## only the unit tests and tidy's quick checks
+	OUT=$(OUT) tools/unit
+
+tidy: $(OUT)/gen/version.h $(OUT)/gen/embedded.cpp ## clang-tidy and the house rules (tools/tidy)
+	tools/tidy
+	@command -v clang-tidy >/dev/null || { echo "clang-tidy is missing: apt-get install clang-tidy"; exit 1; }
+	@printf '%s\n' $(SOURCES) | xargs -n 1 -P 2 sh -c \
+	    'clang-tidy --quiet --warnings-as-errors="*" "$$0" -- -x c++ $(LANGUAGE) $(CPPFLAGS) $(HARDEN)'
+
+bench: all ## the load generator against a server of its own
+	tools/bench
+
+fuzz: ## fuzz the parsers for a minute each (needs clang)
+	tools/fuzz
+
+release: ## small static files for boards, build/release/ (ARCH=arm64 makes one, else all five)
+	tools/release $(if $(filter command line environment,$(origin ARCH)),$(ARCH))
+
+test-release: ## run the release files, each in an empty root (the foreign ones under qemu-user)
+	tools/test-release $(if $(filter command line environment,$(origin ARCH)),$(ARCH))
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+install: all ## the program, man page, service files, to DESTDIR and PREFIX
+	tools/install '$(OUT)/chatterbox' '$(DESTDIR)' '$(PREFIX)'
+
+clean: ## remove what was built; the fetched libraries stay
+	rm -rf build/obj build/gen build/unit build/asan build/fuzz build/bench build/chatterbox build/chatterbox.debug \
+	    build/release/obj-* build/release/chatterbox-* build/release/SHA256SUMS
+
+distclean: ## remove build/ altogether; ./data is never touched
+	rm -rf build
+
+lib: $(ARCHIVE) # everything but main, for tests
+
+# ---------------------------------------------------------------- how it is made
+
+$(OUT)/chatterbox: $(OUT)/chatterbox.debug
+	@$(if $(filter asan,$(KIND)),cp $< $@,$(STRIP) -o $@ $<)
+
+$(OUT)/chatterbox.debug: $(OBJ)/main.o $(ARCHIVE) $(FOREIGN_ARCHIVE)
+	@echo "  link $@"
+	@$(LINK) -o $@ $(LINK_START) $^ $(LIBS) $(LINK_END)
+
+# An archive is made anew, else it would keep the objects of deleted sources.
+$(ARCHIVE): $(LIBRARY_OBJECTS)
+	@rm -f $@
+	@$(AR) rcsD $@ $^
+
+$(FOREIGN_ARCHIVE): $(FOREIGN)
+	@rm -f $@
+	@$(AR) rcsD $@ $^
+
+$(DEPS)/stamp: tools/deps
+	tools/deps $(if $(filter release,$(KIND)),--src) $(ARCH)
+	@touch $@
+
+# Written only when the commands change, so that changed flags compile everything anew and nothing else does.
+COMMANDS = $(CXX) $(CC) $(CPPFLAGS) $(CXXFLAGS) $(CFLAGS)
+$(OBJ)/commands: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMMANDS)' | cmp -s - $@ || echo '$(COMMANDS)' >$@
+
+$(OUT)/gen/version.h: tools/version Makefile $(DEPS_STAMP)
+	@tools/version $@ $(VERSION) $(DATE_MS) $(VERSIONS)
+
+# A deleted asset changes the list, a changed one its time: both embed anew.
+$(OUT)/gen/list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(ASSETS) $(SCHEMA)' | cmp -s - $@ || echo '$(ASSETS) $(SCHEMA)' >$@
+$(OUT)/gen/embedded.cpp: tools/embed $(OUT)/gen/list $(ASSETS) $(SCHEMA)
+	@echo "  embed $(words $(ASSETS)) assets"
+	@tools/embed $(OUT)/gen $(ASSETS)
+$(OUT)/gen/embedded.S: $(OUT)/gen/embedded.cpp ;
+
+COMPILE_DEPENDS = $(OBJ)/commands $(DEPS_STAMP) | $(OUT)/gen/version.h
+$(OBJ)/gen/embedded.o: $(OUT)/gen/embedded.cpp $(COMPILE_DEPENDS)
+	@mkdir -p $(@D)
+	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(OBJ)/gen/assets.o: $(OUT)/gen/embedded.S $(COMPILE_DEPENDS)
+	@mkdir -p $(@D)
+	@$(CC) -c -o $@ $<
+$(OBJ)/foreign/%.o: $(COMPILE_DEPENDS)
+	@echo "  cc $*"
+	@mkdir -p $(@D)
+	@$(CC) $(INCLUDES) $(CFLAGS) -c -o $@ $(DEPS)/src/$*.c
+$(OBJ)/%.o: src/%.cpp $(COMPILE_DEPENDS)
+	@echo "  c++ $<"
+	@mkdir -p $(@D)
+	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+# Unit tests link dynamically with cmocka, which Debian has only as a shared library.
+CMOCKA = -L$(LIB) -lcmocka -Wl,-rpath,'$(CURDIR)/$(LIB)'
+.PHONY: unit-programs
+unit-programs: $(UNIT_PROGRAMS)
+$(UNIT)/obj/%.o: tests/unit/%.cpp $(COMPILE_DEPENDS)
+	@echo "  c++ $<"
+	@mkdir -p $(@D)
+	@$(CXX) -Itests/unit $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(UNIT)/test_%: $(UNIT)/obj/test_%.o $(UNIT_OBJECTS) $(ARCHIVE) $(FOREIGN_ARCHIVE)
+	@echo "  link $@"
+	@$(LINK_TEST) -o $@ $^ $(LIBS) $(CMOCKA)
+.SECONDARY:
+
+-include $(wildcard $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d)
