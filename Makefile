@@ -184,8 +184,7 @@ $(FOREIGN_ARCHIVE): $(FOREIGN)
 	@$(AR) rcsD $@ $^
 
 $(DEPS)/stamp: tools/deps
-	tools/deps $(if $(filter release,$(KIND)),--src) $(ARCH)
-	@touch $@
+	@tools/deps $(if $(filter release,$(KIND)),--src) $(ARCH)
 
 # Written only when the commands change, so that changed flags compile everything anew and nothing else does.
 COMMANDS = $(CXX) $(CC) $(CPPFLAGS) $(CXXFLAGS) $(CFLAGS)
