@@ -1,0 +1,85 @@
+// Every bound of the server, with its reason. An option may lower or raise those that PROTOCOL §5 names; the others are fixed.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// --- HTTP (PROTOCOL §4)
+constexpr size_t http_head_bytes_max = 8 * 1024;       // a request line and its headers; browsers send about 1 KiB
+constexpr uint32_t http_head_ms_max = 10'000;          // a head that takes longer is a slow-loris
+constexpr size_t http_body_bytes_max = 64 * 1024;      // JSON bodies; the longest is a message or a member list
+constexpr uint32_t http_body_ms_max = 20'000;
+constexpr uint32_t http_idle_ms_max = 60'000;          // keep-alive
+constexpr uint32_t http_headers_max = 64;              // fields in a head; chunk trailers are not kept
+constexpr size_t http_response_rest_max = 1024 * 1024; // a response waiting for a slow reader
+constexpr uint32_t http_write_ms_max = 60'000;         // a reader that takes nothing for so long is gone
+
+// --- WebSocket
+constexpr size_t frame_bytes_max = 64 * 1024;          // a message from a client, inflated
+constexpr uint32_t fragments_max = 16'384;             // fragments a message
+constexpr size_t frame_out_bytes_max = 128 * 1024;     // a frame or page to a client
+constexpr size_t private_queue_bytes_max = 64 * 1024 + frame_out_bytes_max; // answers for one connection: 64 KiB and one page
+constexpr size_t private_queue_pause_bytes = 16 * 1024;// above this its socket is not read: back-pressure
+constexpr uint32_t refused_in_a_row_max = 20;          // then close 1008
+constexpr uint32_t ping_idle_ms = 30'000;
+constexpr uint32_t silent_ms_max = 75'000;
+constexpr uint32_t stuck_ms_max = 60'000;              // took nothing although data waited: close 4003
+constexpr uint32_t pings_per_turn_max = 500;
+constexpr int socket_send_buffer_bytes = 64 * 1024;    // SO_SNDBUF: a slow reader's backlog belongs in the store, not in the kernel
+constexpr size_t deflate_bytes_min = 200;              // smaller frames are not worth deflating
+constexpr uint32_t drain_ms_max = 2'000;               // what still arrives before a close on error
+constexpr size_t drain_bytes_max = 1024 * 1024;
+
+// --- the ring
+constexpr size_t ring_bytes = 1024 * 1024;             // half a second at 7,000 messages/s; who falls behind reads the store
+constexpr uint32_t ring_entries = 8192;                // a power of two
+constexpr size_t page_pool_bytes = 1024 * 1024;        // all pages of history and catching up under way together
+
+// --- people and rooms
+constexpr uint32_t username_chars_max = 32;
+constexpr uint32_t display_name_chars_max = 64;
+constexpr uint32_t status_chars_max = 100;
+constexpr uint32_t password_chars_min = 8;
+constexpr uint32_t password_chars_max = 128;
+constexpr uint32_t room_name_chars_max = 64;
+constexpr uint32_t topic_chars_max = 250;
+constexpr uint32_t text_chars_max = 4000;
+constexpr size_t nonce_bytes_max = 64;
+constexpr size_t ref_bytes_max = 64;
+constexpr uint32_t mentions_max = 50;                  // people one message can call
+constexpr uint32_t rooms_made_max = 100;               // a user
+constexpr uint32_t sessions_max = 32;                  // a user; the longest unused goes
+constexpr uint32_t invited_at_once_max = 100;          // `members` of POST /api/rooms
+constexpr uint32_t unread_max = 999;
+constexpr uint32_t seen_detail_members_max = 50;       // larger rooms: seen_by is {"*":…}
+constexpr uint32_t online_names_max = 500;             // more online: a count alone
+
+// --- pages
+constexpr uint32_t page_messages_default = 50;
+constexpr uint32_t page_messages_max = 200;
+constexpr uint32_t page_users_default = 100;
+constexpr uint32_t page_users_max = 500;
+constexpr uint32_t welcome_rooms_max = 20;             // history frames in a snapshot
+constexpr uint32_t slice_rows_max = 1000;              // rows of one catching-up read
+
+// --- time
+constexpr int64_t session_unused_ms_max = 30LL * 24 * 3600 * 1000;
+constexpr int64_t session_age_ms_max = 365LL * 24 * 3600 * 1000;
+constexpr uint32_t presence_linger_ms = 10'000;        // offline when the last socket has been gone so long
+constexpr uint32_t presence_gather_ms = 1'000;
+constexpr uint32_t seen_gap_ms = 1'000;                // one a second for each user and room
+constexpr uint32_t typing_gap_ms = 3'000;
+constexpr uint32_t seen_write_ms_max = 5'000;          // marks are on disk after at most this
+
+// --- the store
+constexpr uint32_t write_queue_max = 8192;             // operations waiting; then `unavailable` (overloaded)
+constexpr uint32_t batch_operations_max = 1024;        // operations in one transaction
+constexpr uint32_t read_queue_max = 16'384;            // one for each socket that catches up, and some
+constexpr uint32_t hash_queue_max = 64;                // Argon2id jobs waiting; then 429
+constexpr uint32_t commit_inline_us_max = 1'000;       // commits faster than this in the running mean are made on the loop
+
+// --- connections (defaults; options)
+constexpr uint32_t sockets_max_default = 10'000;
+constexpr uint32_t sockets_per_user_max_default = 64;
+constexpr uint32_t connections_per_address_max_default = 256;
+constexpr uint32_t connections_without_session_max = 32; // of those, for each address

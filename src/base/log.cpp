@@ -1,0 +1,100 @@
+// The log. Its level and format are set once at start (and at SIGHUP by the loop thread); a line is put together on the stack and
+// written with one call, so lines of several threads never mix. What comes from outside is escaped: a name can hold no second line and
+// no terminal command.
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/unicode.h"
+
+namespace {
+
+constexpr const char *level_names[] = {"error", "warn", "info", "debug"};
+constexpr size_t message_bytes_max = 1000;
+
+int level_now = (int)LogLevel::info;
+bool format_json_now = false;
+
+// 2026-11-22T16:43:26.123Z, computed here because gmtime_r reads time zone files.
+size_t log_time(char *out, size_t room) {
+    int64_t wall_ms = clock_wall_ms();
+    int64_t days = wall_ms / 86'400'000, rest_ms = wall_ms % 86'400'000;
+    if (rest_ms < 0) rest_ms += 86'400'000, days--;
+    // Days to a date in the proleptic Gregorian calendar, in years that begin in March.
+    int64_t shifted = days + 719'468;
+    int64_t era = (shifted >= 0 ? shifted : shifted - 146'096) / 146'097;
+    int64_t day_of_era = shifted - era * 146'097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t month_from_march = (5 * day_of_year + 2) / 153;
+    int day = (int)(day_of_year - (153 * month_from_march + 2) / 5 + 1);
+    int month = (int)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
+    int year = (int)(year_of_era + era * 400 + (month <= 2 ? 1 : 0));
+    int length = snprintf(out, room, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month, day, (int)(rest_ms / 3'600'000),
+                          (int)(rest_ms / 60'000 % 60), (int)(rest_ms / 1000 % 60), (int)(rest_ms % 1000));
+    return length < 0 ? 0 : (size_t)length;
+}
+
+// Controls (C1 too, which terminals obey) become \u00XX, in JSON quotes and backslashes are escaped; in bytes that are no UTF-8
+// everything beyond ASCII is shown as \u00XX. `out` has room for six times the message.
+size_t log_escape(char *out, std::string_view message) {
+    bool utf8 = utf8_valid(message);
+    size_t length = 0;
+    for (size_t i = 0; i < message.size(); i++) {
+        unsigned char c = (unsigned char)message[i];
+        bool c1 = utf8 && c == 0xc2 && (unsigned char)message[i + 1] < 0xa0;
+        if (c1) c = (unsigned char)message[++i];
+        if (c < 0x20 || c == 0x7f || c1 || (c >= 0x80 && !utf8)) {
+            length += (size_t)snprintf(out + length, 7, "\\u%04x", c);
+        } else {
+            if (format_json_now && (c == '"' || c == '\\')) out[length++] = '\\';
+            out[length++] = (char)c;
+        }
+    }
+    return length;
+}
+
+} // namespace
+
+void log_start(LogLevel level, bool format_json) {
+    level_now = (int)level;
+    format_json_now = format_json;
+}
+
+bool log_level_parse(const char *name, LogLevel *out) {
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(name, level_names[i]) != 0) continue;
+        *out = (LogLevel)i;
+        return true;
+    }
+    return false;
+}
+
+void log_line(LogLevel level, const char *format, ...) {
+    if ((int)level > level_now) return;
+    char message[message_bytes_max];
+    va_list arguments;
+    va_start(arguments, format);
+    int wanted = vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (wanted < 0) return;
+    size_t length = (size_t)wanted < sizeof message ? (size_t)wanted : sizeof message - 1;
+    if ((size_t)wanted > length) { // cut: not inside a character
+        while (length > 0 && ((unsigned char)message[length - 1] & 0xc0) == 0x80) length--;
+        if (length > 0 && (unsigned char)message[length - 1] >= 0xc0) length--;
+    }
+    char line[message_bytes_max * 6 + 128];
+    char time[40];
+    log_time(time, sizeof time);
+    const char *shape = format_json_now ? "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"" : "%s %-5s ";
+    size_t used = (size_t)snprintf(line, 120, shape, time, level_names[(int)level]);
+    used += log_escape(line + used, {message, length});
+    if (format_json_now) line[used++] = '"', line[used++] = '}';
+    line[used++] = '\n';
+    [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line, used);
+}

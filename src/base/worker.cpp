@@ -1,0 +1,162 @@
+// Worker threads. Owns its threads, its queue's list and the async handle; jobs belong to their owners. The lists are guarded by one mutex,
+// held for a few instructions; `outstanding` and all calls of the header belong to the loop thread.
+#include "base/worker.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+#include "base/assert.h"
+#include "base/buf.h"
+
+namespace {
+
+constexpr size_t stack_bytes = 512 * 1024; // SQLite and Argon2id need far less; the default of 8 MB fails under a tight RLIMIT_AS
+
+struct JobList {
+    Job *first = nullptr;
+    Job *last = nullptr;
+};
+
+void joblist_push(JobList &list, Job *job) {
+    job->next = nullptr;
+    if (list.last != nullptr) list.last->next = job;
+    else list.first = job;
+    list.last = job;
+}
+
+Job *joblist_pop(JobList &list) {
+    Job *job = list.first;
+    if (job == nullptr) return nullptr;
+    list.first = job->next;
+    if (list.first == nullptr) list.last = nullptr;
+    job->next = nullptr;
+    return job;
+}
+
+} // namespace
+
+struct Worker {
+    uv_async_t async;
+    uv_mutex_t mutex;
+    uv_cond_t wake;
+    uv_thread_t *threads;
+    unsigned threads_count;
+    uint32_t queue_max;
+    uint32_t outstanding; // submitted and not yet completed; while there are any, the loop is kept alive
+    uint32_t waiting;     // guarded by the mutex from here on
+    bool stopping;
+    JobList queue;
+    JobList finished;
+};
+
+namespace {
+
+void worker_run(void *argument) {
+    Worker *worker = (Worker *)argument;
+    uv_mutex_lock(&worker->mutex);
+    for (;;) {
+        Job *job = joblist_pop(worker->queue);
+        if (job == nullptr) {
+            if (worker->stopping) break;
+            uv_cond_wait(&worker->wake, &worker->mutex);
+            continue;
+        }
+        worker->waiting--;
+        uv_mutex_unlock(&worker->mutex);
+        job->work(job);
+        uv_mutex_lock(&worker->mutex);
+        joblist_push(worker->finished, job);
+        uv_async_send(&worker->async);
+    }
+    uv_mutex_unlock(&worker->mutex);
+}
+
+// Takes what is finished as a whole, so that completions which submit again are not served for ever in one turn.
+void worker_complete(Worker *worker) {
+    uv_mutex_lock(&worker->mutex);
+    JobList finished = worker->finished;
+    worker->finished = JobList{};
+    uv_mutex_unlock(&worker->mutex);
+    while (Job *job = joblist_pop(finished)) {
+        CB_ASSERT(worker->outstanding > 0);
+        if (--worker->outstanding == 0) uv_unref((uv_handle_t *)&worker->async);
+        job->done(job);
+    }
+}
+
+void worker_on_async(uv_async_t *async) { worker_complete((Worker *)async->data); }
+
+void worker_on_closed(uv_handle_t *handle) {
+    Worker *worker = (Worker *)handle->data;
+    uv_cond_destroy(&worker->wake);
+    uv_mutex_destroy(&worker->mutex);
+    free(worker->threads);
+    free(worker);
+}
+
+} // namespace
+
+Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max) {
+    CB_ASSERT(threads >= 1);
+    Worker *worker = (Worker *)mem_zero(sizeof(Worker));
+    worker->queue_max = queue_max;
+    worker->threads = (uv_thread_t *)mem_zero(threads * sizeof(uv_thread_t));
+    bool mutex_made = uv_mutex_init(&worker->mutex) == 0;
+    bool wake_made = mutex_made && uv_cond_init(&worker->wake) == 0;
+    if (!wake_made || uv_async_init(loop, &worker->async, worker_on_async) != 0) {
+        if (wake_made) uv_cond_destroy(&worker->wake);
+        if (mutex_made) uv_mutex_destroy(&worker->mutex);
+        free(worker->threads);
+        free(worker);
+        return nullptr;
+    }
+    worker->async.data = worker;
+    uv_unref((uv_handle_t *)&worker->async);
+    uv_thread_options_t options = {};
+    options.flags = UV_THREAD_HAS_STACK_SIZE;
+    options.stack_size = stack_bytes;
+    while (worker->threads_count < threads) {
+        if (uv_thread_create_ex(&worker->threads[worker->threads_count], &options, worker_run, worker) != 0) {
+            worker_stop(worker);
+            return nullptr;
+        }
+        worker->threads_count++;
+    }
+    return worker;
+}
+
+bool worker_submit(Worker *worker, Job *job) {
+    CB_ASSERT(job->work != nullptr && job->done != nullptr);
+    uv_mutex_lock(&worker->mutex);
+    bool taken = !worker->stopping && worker->waiting < worker->queue_max;
+    if (taken) {
+        joblist_push(worker->queue, job);
+        worker->waiting++;
+        uv_cond_signal(&worker->wake);
+    }
+    uv_mutex_unlock(&worker->mutex);
+    if (taken && worker->outstanding++ == 0) uv_ref((uv_handle_t *)&worker->async);
+    return taken;
+}
+
+uint32_t worker_waiting(const Worker *worker) {
+    uv_mutex_t *mutex = const_cast<uv_mutex_t *>(&worker->mutex);
+    uv_mutex_lock(mutex);
+    uint32_t waiting = worker->waiting;
+    uv_mutex_unlock(mutex);
+    return waiting;
+}
+
+void worker_stop(Worker *worker) {
+    uv_mutex_lock(&worker->mutex);
+    worker->stopping = true;
+    uv_cond_broadcast(&worker->wake);
+    uv_mutex_unlock(&worker->mutex);
+    for (unsigned i = 0; i < worker->threads_count; i++) {
+        int failed = uv_thread_join(&worker->threads[i]);
+        CB_ASSERT(failed == 0);
+    }
+    worker_complete(worker);
+    CB_ASSERT(worker->outstanding == 0);
+    uv_close((uv_handle_t *)&worker->async, worker_on_closed);
+}
