@@ -28,7 +28,7 @@ JsonRef json_at(JsonRef array, uint32_t index);
 // Writing. Commas are the writer's business; a value in the wrong place is an assertion. Depth is at most 16.
 struct JsonWriter {
     Buf *out;
-    uint32_t has_items = 0; // a bit for each open scope: something is in it already
+    uint32_t has_items = 0; // for each open scope two bits: something is in it already, and it is an object
     uint8_t depth = 0;
     bool after_key = false;
 };

@@ -17,10 +17,10 @@ bool unicode_fold_key(std::string_view text, Buf &out);
 // NFC (passwords are compared in it). Appends to out.
 bool unicode_nfc(std::string_view text, Buf &out);
 
-bool unicode_is_letter_or_digit(int32_t code_point);   // categories L*, Nd, Nl, No; and marks (Mn, Mc) count as part of a letter
+bool unicode_is_letter_or_digit(int32_t code_point);   // categories L*, Nd, Nl, No, and marks (Mn, Mc), part of a letter; nothing invisible
 bool unicode_is_mark(int32_t code_point);              // Mn, Mc, Me
 bool unicode_is_control(int32_t code_point);           // Cc, and nothing else
 bool unicode_is_space(int32_t code_point);             // White_Space
-bool unicode_is_invisible(int32_t code_point);         // controls, format characters (Cf), default-ignorables, white space, unassigned fillers (U+3164 …)
+bool unicode_is_invisible(int32_t code_point);         // controls, format characters (Cf), default-ignorables, white space, blank fillers (U+2800, U+3164 …)
 // Without white space at both ends.
 std::string_view unicode_trim(std::string_view text);
