@@ -79,7 +79,7 @@ test('too_long: more than 4,000 characters after trimming', async () => {
 })
 
 test('bad_nonce: over 64 bytes, or no string', async () => {
-  for (const nonce of ['n'.repeat(65), 'ü'.repeat(33), 7, null, {}]) {
+  for (const nonce of ['n'.repeat(65), 'ü'.repeat(33), 7, {}]) {
     a.send({ type: 'message', text: 'x', nonce, ref: 'bn' })
     const f = await a.next('error')
     assert.equal(f.code, 'bad_nonce', JSON.stringify(nonce))
