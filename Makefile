@@ -20,6 +20,7 @@ MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
 endif
 
 HOST := $(shell dpkg --print-architecture 2>/dev/null || uname -m)
+NAMED_ARCH := $(ARCH)
 ARCH ?= $(HOST)
 KIND ?= dev
 OUT ?= build
@@ -66,6 +67,7 @@ LIB = $(DEPS)/usr/lib/$(TRIPLET)
 LIBS = $(LIB)/libuv_a.a $(LIB)/libsqlite3.a $(LIB)/libsodium.a $(LIB)/libz.a $(LIB)/libutf8proc.a -lm -lpthread
 INCLUDES = -isystem $(DEPS)/usr/include -isystem $(DEPS)/usr/include/$(TRIPLET) \
     -isystem $(DEPS)/src/wslay -isystem $(DEPS)/src/llhttp
+FOREIGN_INCLUDES = $(INCLUDES)
 ifeq ($(KIND),asan)
 # vptr needs RTTI, which is off; alignment is checked for us on the boards that mind.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -146,10 +148,10 @@ fuzz: ## fuzz the parsers for a minute each (needs clang)
 	tools/fuzz
 
 release: ## small static files for boards, build/release/ (ARCH=arm64 makes one, else all five)
-	tools/release $(if $(filter command line environment,$(origin ARCH)),$(ARCH))
+	tools/release $(NAMED_ARCH)
 
 test-release: ## run the release files, each in an empty root (the foreign ones under qemu-user)
-	tools/test-release $(if $(filter command line environment,$(origin ARCH)),$(ARCH))
+	tools/test-release $(NAMED_ARCH)
 
 DESTDIR ?=
 PREFIX ?= /usr/local
@@ -158,7 +160,7 @@ install: all ## the program, man page, service files, to DESTDIR and PREFIX
 
 clean: ## remove what was built; the fetched libraries stay
 	rm -rf build/obj build/gen build/unit build/asan build/fuzz build/bench build/chatterbox build/chatterbox.debug \
-	    build/release/obj-* build/release/chatterbox-* build/release/SHA256SUMS
+	    build/release/obj-* build/release/chatterbox-* build/release/SHA256SUMS build/release/LIBRARIES
 
 distclean: ## remove build/ altogether; ./data is never touched
 	rm -rf build
@@ -186,19 +188,21 @@ $(FOREIGN_ARCHIVE): $(FOREIGN)
 $(DEPS)/stamp: tools/deps
 	@tools/deps $(if $(filter release,$(KIND)),--src) $(ARCH)
 
+# Is FILE's content TEXT? (make writes the file while it expands the recipe, so the folders are made before.)
+$(shell mkdir -p $(OUT)/gen $(OBJ))
+same = $(if $(wildcard $(1)),$(if $(subst x$(file <$(1)),,x$(2))$(subst x$(2),,x$(file <$(1))),,yes))
+
 # Written only when the commands change, so that changed flags compile everything anew and nothing else does.
-COMMANDS = $(CXX) $(CC) $(CPPFLAGS) $(CXXFLAGS) $(CFLAGS)
+COMMANDS = $(strip $(CXX) $(CC) $(CPPFLAGS) $(CXXFLAGS) $(CFLAGS))
 $(OBJ)/commands: FORCE
-	@mkdir -p $(@D)
-	@echo '$(COMMANDS)' | cmp -s - $@ || echo '$(COMMANDS)' >$@
+	$(if $(call same,$@,$(COMMANDS)),,$(file >$@,$(COMMANDS)))
 
 $(OUT)/gen/version.h: tools/version Makefile $(DEPS_STAMP)
 	@tools/version $@ $(VERSION) $(DATE_MS) $(VERSIONS)
 
 # A deleted asset changes the list, a changed one its time: both embed anew.
 $(OUT)/gen/list: FORCE
-	@mkdir -p $(@D)
-	@echo '$(ASSETS) $(SCHEMA)' | cmp -s - $@ || echo '$(ASSETS) $(SCHEMA)' >$@
+	$(if $(call same,$@,$(strip $(ASSETS) $(SCHEMA))),,$(file >$@,$(strip $(ASSETS) $(SCHEMA))))
 $(OUT)/gen/embedded.cpp: tools/embed $(OUT)/gen/list $(ASSETS) $(SCHEMA)
 	@echo "  embed $(words $(ASSETS)) assets"
 	@tools/embed $(OUT)/gen $(ASSETS)
@@ -214,7 +218,7 @@ $(OBJ)/gen/assets.o: $(OUT)/gen/embedded.S $(COMPILE_DEPENDS)
 $(OBJ)/foreign/%.o: $(COMPILE_DEPENDS)
 	@echo "  cc $*"
 	@mkdir -p $(@D)
-	@$(CC) $(INCLUDES) $(CFLAGS) -c -o $@ $(DEPS)/src/$*.c
+	@$(CC) $(FOREIGN_INCLUDES) $(CFLAGS) -c -o $@ $(DEPS)/src/$*.c
 $(OBJ)/%.o: src/%.cpp $(COMPILE_DEPENDS)
 	@echo "  c++ $<"
 	@mkdir -p $(@D)
