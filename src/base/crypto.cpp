@@ -95,6 +95,8 @@ uint64_t keyed_hash(std::string_view bytes) {
 
 bool equal_constant_time(const void *a, const void *b, size_t n) { return sodium_memcmp(a, b, n) == 0; }
 
+void memory_wipe(std::string_view bytes) { sodium_memzero(const_cast<char *>(bytes.data()), bytes.size()); }
+
 void base64_encode(const void *bytes, size_t n, Buf &out) { base64(bytes, n, sodium_base64_VARIANT_ORIGINAL, out); }
 void base64url_encode(const void *bytes, size_t n, Buf &out) { base64(bytes, n, sodium_base64_VARIANT_URLSAFE_NO_PADDING, out); }
 

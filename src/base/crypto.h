@@ -18,6 +18,7 @@ void token_hash(std::string_view token, unsigned char out[hash_bytes]); // what 
 // 64-bit SipHash under a key drawn at start: for hash tables that a peer can fill.
 uint64_t keyed_hash(std::string_view bytes);
 bool equal_constant_time(const void *a, const void *b, size_t n);
+void memory_wipe(std::string_view bytes);                     // overwrites a secret that is not needed any more
 void base64_encode(const void *bytes, size_t n, Buf &out);
 void base64url_encode(const void *bytes, size_t n, Buf &out);   // without padding
 void sha1(std::string_view bytes, unsigned char out[20]);       // RFC 3174

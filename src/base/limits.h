@@ -9,6 +9,7 @@ constexpr size_t http_head_bytes_max = 8 * 1024;       // a request line and its
 constexpr uint32_t http_head_ms_max = 10'000;          // a head that takes longer is a slow-loris
 constexpr size_t http_body_bytes_max = 64 * 1024;      // JSON bodies; the longest is a message or a member list
 constexpr uint32_t http_body_ms_max = 20'000;
+constexpr size_t upload_bytes_max = 10 * 1024 * 1024;  // a file
 constexpr uint32_t http_idle_ms_max = 60'000;          // keep-alive
 constexpr uint32_t http_headers_max = 64;              // fields in a head; chunk trailers are not kept
 constexpr size_t http_response_rest_max = 1024 * 1024; // a response waiting for a slow reader
@@ -32,7 +33,7 @@ constexpr size_t drain_bytes_max = 1024 * 1024;
 
 // --- the ring
 constexpr size_t ring_bytes = 1024 * 1024;             // half a second at 7,000 messages/s; who falls behind reads the store
-constexpr uint32_t ring_entries = 8192;                // a power of two
+constexpr uint32_t ring_entries = 4096;             // a power of two; 256 bytes a frame on average fill both bounds together
 constexpr size_t page_pool_bytes = 1024 * 1024;        // all pages of history and catching up under way together
 
 // --- people and rooms

@@ -1,0 +1,326 @@
+// The hub. In this order: starting; applying what was committed; submitting; what people do; time.
+#include "chat/hub.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/unicode.h"
+#include "chat/presence.h"
+#include "chat/protocol.h"
+#include "chat/rules.h"
+#include "chat/seen.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// --- starting
+
+static void load_user(void *owner, const UserRow &row, std::string_view key) { model_put_user(static_cast<Model *>(owner), row, key); }
+static void load_room(void *owner, const RoomRow &row, std::string_view key) { model_put_room(static_cast<Model *>(owner), row, key); }
+static void load_member(void *owner, const MemberRow &row) { model_put_member(static_cast<Model *>(owner), row); }
+static void load_session(void *owner, const SessionRow &row) { model_put_session(static_cast<Model *>(owner), row); }
+
+static bool load(Hub *h) {
+    StoreLoad into = {.owner = &h->model, .user = load_user, .room = load_room, .member = load_member, .session = load_session};
+    return store_load(h->store, into);
+}
+
+bool hub_start(Hub *h, Store *store, const RingFraming &framing, const HubOptions &options, const HubHooks &hooks, Words *words) {
+    *h = {};
+    h->store = store;
+    h->options = options;
+    h->hooks = hooks;
+    h->words = words;
+    ring_start(&h->ring, framing, store_rev(store));
+    return load(h);
+}
+
+static void forget(Hub *h) {
+    model_free(&h->model);
+    h->marks_dirty.count = h->marks_pending.count = 0;
+    h->marks_dirty_since_ms = 0;
+    h->marks_writing = false;
+    h->presence_count = 0;
+    h->presence_due_ms = h->linger_due_ms = 0;
+    h->online_json_valid = false;
+}
+
+bool hub_reload(Hub *h) {
+    RingFraming framing = h->ring.framing;
+    forget(h);
+    ring_free(&h->ring);
+    ring_start(&h->ring, framing, store_rev(h->store));
+    return load(h);
+}
+
+void hub_stop(Hub *h) {
+    forget(h);
+    ring_free(&h->ring);
+    words_free(h->words);
+    free(h->marks_dirty.refs);
+    free(h->marks_pending.refs);
+    free(h->presence_changed);
+    buf_free(h->online_json);
+    *h = {};
+}
+
+// --- applying what was committed: the only place that changes the model by the log, and the only one that pushes its frames
+
+static void end_session(Hub *h, Session *session) {
+    h->hooks.session_ended(session);
+    model_drop_session(&h->model, session);
+}
+
+static void apply_user(Hub *h, const Change &c, Buf &frame) {
+    ScopedBuf key;
+    CB_ASSERT(unicode_fold_key(c.user.name, key));
+    User *user = model_put_user(&h->model, c.user, buf_view(key));
+    if (user->deleted)
+        while (user->sessions) end_session(h, user->sessions);
+    frame_user(frame, c.rev, user);
+    ring_push(&h->ring, c.rev, {}, buf_view(frame));
+}
+
+static void apply_room(Hub *h, const Change &c, Buf &frame) {
+    ScopedBuf key;
+    CB_ASSERT(unicode_fold_key(c.room.name, key));
+    Room *room = model_put_room(&h->model, c.room, buf_view(key));
+    frame_room(frame, c.rev, room);
+    bool for_all = room->kind == RoomKind::room && !room->is_private;
+    ring_push(&h->ring, c.rev, {.kind = for_all ? AudienceKind::everybody : AudienceKind::room, .room = room->id}, buf_view(frame));
+}
+
+static void apply_member(Hub *h, const Change &c, Buf &frame) {
+    Audience audience = {.kind = AudienceKind::users, .users = &c.member.user, .users_count = 1};
+    if (c.member.left) {
+        if (Member *member = model_member(&h->model, c.member.room, c.member.user)) model_drop_member(&h->model, member);
+        frame_room_left(frame, c.rev, c.member.room);
+    } else {
+        frame_room_joined(frame, c.rev, model_put_member(&h->model, c.member));
+    }
+    ring_push(&h->ring, c.rev, audience, buf_view(frame));
+}
+
+static void apply_message(Hub *h, const Change &c, Buf &frame, std::string_view ref) {
+    const MessageRow &m = c.message;
+    Room *room = model_room(&h->model, m.room);
+    CB_ASSERT(room);
+    NewMessage fresh;
+    if (m.id == m.rev) {
+        room->last = m.id;
+        fresh = {.id = m.id, .sender = m.sender, .mentions = m.mentions, .mentions_count = m.mentions_count};
+    }
+    frame_message(frame, &h->model, m, false, ref);
+    // Everybody is in the lobby, so what is for the lobby needs no judging.
+    AudienceKind kind = m.room == lobby_id ? AudienceKind::everybody : AudienceKind::room;
+    ring_push(&h->ring, c.rev, {.kind = kind, .room = m.room}, buf_view(frame), fresh);
+}
+
+static void apply_change(Hub *h, const Change &c, std::string_view ref) {
+    ScopedBuf frame;
+    switch (c.kind) {
+    case ChangeKind::user: return apply_user(h, c, frame);
+    case ChangeKind::room: return apply_room(h, c, frame);
+    case ChangeKind::member: return apply_member(h, c, frame);
+    case ChangeKind::message: return apply_message(h, c, frame, ref);
+    }
+}
+
+// What a write did beside its changes: sessions, warnings and blocks have no rev.
+static void apply_rest(Hub *h, const StoreWrite *w) {
+    User *user = model_user(&h->model, w->user);
+    for (uint32_t i = 0; user && i < w->ended_sessions_count; i++)
+        if (Session *ended = model_session_of(user, w->ended_sessions[i])) end_session(h, ended);
+    switch (w->kind) {
+    case WriteKind::session_add: {
+        SessionRow row = {.id = w->session_id, .user = w->user, .token_hash = {}, .created = w->time, .last_used = w->time, .agent = {}, .address = {}};
+        memcpy(row.token_hash, w->token_hash, hash_bytes);
+        model_put_session(&h->model, row);
+        break;
+    }
+    case WriteKind::session_end:
+        if (Session *session = user ? model_session_of(user, w->session_id) : nullptr) end_session(h, session);
+        break;
+    case WriteKind::user_warn:
+        metric_add(Metric::warnings);
+        [[fallthrough]];
+    case WriteKind::user_block: {
+        bool was_blocked = user->blocked;
+        user->warnings = w->user_row.warnings;
+        user->blocked = w->user_row.blocked;
+        if (user->blocked && !was_blocked) h->hooks.user_blocked(user);
+        break;
+    }
+    case WriteKind::message_post:
+        if (!w->is_repeat) metric_add(Metric::messages_stored);
+        break;
+    default: break;
+    }
+}
+
+// What the hub remembers of a submitted write, in the write's own arena.
+struct Pending {
+    Hub *hub;
+    HubFinish finish;
+    std::string_view ref;
+};
+
+std::string_view hub_ref(const StoreWrite *w) { return static_cast<const Pending *>(w->owner)->ref; }
+
+static void decided(StoreWrite *w) {
+    auto *pending = static_cast<Pending *>(w->owner);
+    Hub *h = pending->hub;
+    HubFinish finish = pending->finish;
+    if (w->err == Err::ok) {
+        if (!w->is_repeat)
+            for (uint32_t i = 0; i < w->changes_count; i++) apply_change(h, w->changes[i], hub_ref(w));
+        // A warning is told before the block that it may bring, so `finish` comes first there.
+        if (w->kind == WriteKind::user_warn) {
+            finish(h, w);
+            apply_rest(h, w);
+            store_write_free(w);
+            return;
+        }
+        apply_rest(h, w);
+    }
+    finish(h, w);
+    store_write_free(w);
+}
+
+void hub_submit(Hub *h, StoreWrite *w, const HubOrigin &origin, HubFinish finish) {
+    auto *pending = static_cast<Pending *>(arena_alloc(w->arena, sizeof(Pending)));
+    *pending = {h, finish, arena_copy(w->arena, origin.ref)};
+    w->owner_id = origin.id;
+    w->owner = pending;
+    w->done = decided;
+    if (store_submit(h->store, w)) return;
+    w->err = Err::unavailable;
+    finish(h, w);
+    store_write_free(w);
+}
+
+StoreWrite *hub_write_new(WriteKind kind, const User *by) {
+    StoreWrite *w = store_write_new(kind);
+    w->by = by ? by->id : 0;
+    w->time = clock_wall_ms();
+    return w;
+}
+
+// --- what people do
+
+Err hub_check_words(const Hub *h, std::string_view text) { return words_match(h->words, text) ? Err::stop_word : Err::ok; }
+
+Err hub_member(const Hub *h, const User *user, int64_t room_id, Member **out) {
+    const Room *room = model_room(&h->model, room_id);
+    if (!room) return Err::not_found;
+    *out = model_member(&h->model, room_id, user->id);
+    if (*out) return Err::ok;
+    return room->is_private || room->kind == RoomKind::direct ? Err::not_found : Err::not_member;
+}
+
+// Whom the text calls: each @name of somebody in the room, once.
+static void find_mentions(Hub *h, int64_t room, std::string_view text, StoreWrite *w) {
+    if (text.find('@') == std::string_view::npos) return;
+    auto *ids = static_cast<int64_t *>(arena_alloc(w->arena, mentions_max * sizeof(int64_t)));
+    for (size_t at = 0; at < text.size() && w->ids_count < mentions_max;) {
+        size_t here = at;
+        if (utf8_next(text, &at) != '@') continue;
+        unsigned char before = here ? static_cast<unsigned char>(text[here - 1]) : ' ';
+        bool inside_word = before >= 0x80 || (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z');
+        if (inside_word) continue; // an e-mail address
+        size_t end = at, chars = 0;
+        for (size_t next = end; chars <= username_chars_max; chars++) {
+            int32_t n = utf8_next(text, &next);
+            if (n < 0 || !(unicode_is_letter_or_digit(n) || n == '_' || n == '-' || n == '.')) break;
+            end = next;
+        }
+        std::string_view name = text.substr(at, end - at);
+        while (!name.empty() && name.back() == '.') name.remove_suffix(1); // the sentence's, not the name's
+        const User *user = name.empty() ? nullptr : model_user_by_name(&h->model, name);
+        if (!user || user->deleted || !model_member(&h->model, room, user->id)) continue;
+        bool known = false;
+        for (uint32_t i = 0; i < w->ids_count; i++) known |= ids[i] == user->id;
+        if (!known) ids[w->ids_count++] = user->id;
+    }
+    w->ids = ids;
+}
+
+// The text of a message or an edit: cleaned into `clean`, or the reason against it. *stopped: it holds a stop word, which is not an error but a warning.
+static Err check_text(Hub *h, std::string_view text, Buf &clean, bool *stopped) {
+    if (Err err = rules_text(text, h->options.text_chars_max, &clean); err != Err::ok) return err;
+    *stopped = words_match(h->words, buf_view(clean));
+    return Err::ok;
+}
+
+static void warn(Hub *h, User *user, std::string_view nonce, const HubOrigin &origin, HubFinish finish) {
+    StoreWrite *w = hub_write_new(WriteKind::user_warn, nullptr);
+    w->user = user->id;
+    w->limit = h->options.warnings_limit;
+    w->nonce = arena_copy(w->arena, nonce);
+    hub_submit(h, w, origin, finish);
+}
+
+Err hub_post(Hub *h, User *user, int64_t room, std::string_view text, std::string_view nonce, int64_t reply, const HubOrigin &origin, HubFinish finish) {
+    Member *member;
+    if (user->blocked) return Err::blocked;
+    if (Err err = hub_member(h, user, room, &member); err != Err::ok) return err;
+    if (member->room->archived) return Err::archived;
+    ScopedBuf clean;
+    bool stopped;
+    if (Err err = check_text(h, text, clean, &stopped); err != Err::ok) return err;
+    if (stopped) {
+        warn(h, user, nonce, origin, finish);
+        return Err::ok;
+    }
+    StoreWrite *w = hub_write_new(WriteKind::message_post, user);
+    w->user = user->id;
+    w->room = room;
+    w->reply = reply;
+    w->text = arena_copy(w->arena, buf_view(clean));
+    w->nonce = arena_copy(w->arena, nonce);
+    find_mentions(h, room, w->text, w);
+    hub_submit(h, w, origin, finish);
+    return Err::ok;
+}
+
+Err hub_edit(Hub *h, User *user, int64_t message, std::string_view text, const HubOrigin &origin, HubFinish finish) {
+    if (user->blocked) return Err::blocked;
+    if (message < 1) return Err::bad_request;
+    ScopedBuf clean;
+    bool stopped;
+    if (Err err = check_text(h, text, clean, &stopped); err != Err::ok) return err;
+    if (stopped) {
+        warn(h, user, {}, origin, finish);
+        return Err::ok;
+    }
+    StoreWrite *w = hub_write_new(WriteKind::message_edit, user);
+    w->user = user->id;
+    w->message = message;
+    w->text = arena_copy(w->arena, buf_view(clean));
+    find_mentions(h, lobby_id, w->text, w); // every user is in the lobby; the store leaves out who is not in the message's room
+    hub_submit(h, w, origin, finish);
+    return Err::ok;
+}
+
+Err hub_delete(Hub *h, User *user, int64_t message, const HubOrigin &origin, HubFinish finish) {
+    if (user->blocked) return Err::blocked;
+    if (message < 1) return Err::bad_request;
+    StoreWrite *w = hub_write_new(WriteKind::message_delete, user);
+    w->user = user->id;
+    w->message = message;
+    hub_submit(h, w, origin, finish);
+    return Err::ok;
+}
+
+// --- time
+
+void hub_turn(Hub *h, uint64_t now_ms) {
+    seen_turn(h, now_ms);
+    presence_turn(h, now_ms);
+}
+
+uint64_t hub_due_ms(const Hub *h) {
+    uint64_t seen = seen_due_ms(h), presence = presence_due_ms(h);
+    if (!seen || !presence) return seen ? seen : presence;
+    return seen < presence ? seen : presence;
+}

@@ -1,0 +1,130 @@
+// The broadcast ring. Frames lie in a byte ring in the order of their seqs; one that would cross the end begins anew at the start, so that each is in one piece.
+#include "chat/ring.h"
+
+#include "base/assert.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static_assert((ring_entries & (ring_entries - 1)) == 0);
+static_assert((ring_bytes & (ring_bytes - 1)) == 0);
+static_assert(frame_out_bytes_max * 4 <= ring_bytes, "a few of the largest frames must fit, or one of them empties the ring");
+
+void ring_start(Ring *r, const RingFraming &framing, int64_t rev) {
+    *r = {};
+    r->framing = framing;
+    r->head_rev = r->lost_rev = rev;
+    r->entries = static_cast<RingEntry *>(mem_zero(sizeof(RingEntry) * ring_entries));
+    r->bytes = static_cast<char *>(mem_alloc(ring_bytes));
+}
+
+static void evict_oldest(Ring *r) {
+    RingEntry *e = ring_at(r, r->tail++);
+    if (e->rev) r->lost_rev = e->rev;
+    free(e->users);
+    free(e->deflated);
+    e->users = nullptr;
+    e->deflated = nullptr;
+}
+
+void ring_free(Ring *r) {
+    while (r->tail != r->head) evict_oldest(r);
+    free(r->entries);
+    free(r->bytes);
+    *r = {};
+}
+
+// Makes room for `bytes` in one piece and returns where.
+static uint32_t claim(Ring *r, size_t bytes) {
+    uint64_t at = r->byte_head & (ring_bytes - 1);
+    if (at + bytes > ring_bytes) {
+        r->byte_head += ring_bytes - at;
+        at = 0;
+    }
+    uint64_t end = r->byte_head + bytes;
+    // The oldest entries go until none of them stands where the new one will. Positions are compared unwrapped: an entry's own is the largest one not beyond
+    // byte_head with its `at`.
+    while (r->tail != r->head) {
+        const RingEntry *oldest = ring_at(r, r->tail);
+        uint64_t lap = r->byte_head & ~uint64_t{ring_bytes - 1};
+        uint64_t begin = lap + oldest->at;
+        if (begin >= r->byte_head) begin -= ring_bytes;
+        if (begin + ring_bytes >= end && r->head - r->tail < ring_entries) break;
+        evict_oldest(r);
+    }
+    r->byte_head = end;
+    return static_cast<uint32_t>(at);
+}
+
+void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view payload, const NewMessage &message) {
+    char header[16];
+    size_t header_bytes = r->framing.header(header, payload.size());
+    CB_ASSERT(header_bytes <= sizeof header && header_bytes + payload.size() <= ring_bytes / 2);
+    CB_ASSERT(rev == 0 || rev > r->head_rev);
+
+    uint32_t len = static_cast<uint32_t>(header_bytes + payload.size());
+    uint32_t at = claim(r, len);
+    memcpy(r->bytes + at, header, header_bytes);
+    memcpy(r->bytes + at + header_bytes, payload.data(), payload.size());
+
+    const int64_t *users = audience.kind == AudienceKind::users ? audience.users : message.mentions;
+    uint32_t users_count = audience.kind == AudienceKind::users ? audience.users_count : message.mentions_count;
+    int64_t *copy = nullptr;
+    if (users_count) {
+        copy = static_cast<int64_t *>(mem_alloc(users_count * sizeof *copy));
+        memcpy(copy, users, users_count * sizeof *copy);
+    }
+    *ring_at(r, r->head) = {.rev = rev,
+                            .room = audience.room,
+                            .but = audience.but,
+                            .message = message.id,
+                            .sender = message.sender,
+                            .users = copy,
+                            .deflated = nullptr,
+                            .users_count = users_count,
+                            .deflated_len = 0,
+                            .at = at,
+                            .len = len,
+                            .kind = audience.kind,
+                            .deflate_tried = false};
+    r->head++;
+    if (rev) r->head_rev = rev;
+    if (audience.kind != AudienceKind::everybody) r->restricted = r->head;
+}
+
+void ring_skip(Ring *r, int64_t rev) {
+    CB_ASSERT(rev >= r->head_rev);
+    r->head_rev = rev;
+    if (r->tail == r->head) r->lost_rev = rev;
+}
+
+uint64_t ring_find(const Ring *r, int64_t rev) {
+    CB_ASSERT(ring_covers(r, rev));
+    // From the newest backwards: who asks is nearly always close to the head. Passing frames before the first one wanted are old news.
+    uint64_t found = r->head;
+    for (uint64_t seq = r->head; seq != r->tail; seq--) {
+        const RingEntry *e = &r->entries[(seq - 1) & (ring_entries - 1)];
+        if (e->rev && e->rev <= rev) break;
+        if (e->rev) found = seq - 1;
+    }
+    return found;
+}
+
+std::string_view ring_frame_deflated(Ring *r, RingEntry *e) {
+    if (!e->deflate_tried) {
+        e->deflate_tried = true;
+        std::string_view frame = ring_frame(r, e);
+        char header[16];
+        // The header's length depends on the payload's; find the one that fits this frame.
+        size_t header_bytes = 2;
+        while (r->framing.header(header, frame.size() - header_bytes) != header_bytes) header_bytes++;
+        Buf out;
+        if (frame.size() >= deflate_bytes_min && r->framing.deflate(out, frame.substr(header_bytes))) {
+            e->deflated = out.data;
+            e->deflated_len = static_cast<uint32_t>(out.len);
+        } else {
+            buf_free(out);
+        }
+    }
+    return e->deflated ? std::string_view{e->deflated, e->deflated_len} : ring_frame(r, e);
+}

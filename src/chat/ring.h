@@ -1,0 +1,79 @@
+// The broadcast ring: the hot tail of the log in memory. Each frame is encoded once, framed for the wire once, and stands at its place in bytes that all readers
+// share. A reader is a cursor into it, not a queue: it costs nothing to have, and one that falls so far behind that its place was overwritten knows it by one comparison and
+// catches up from the store (sync.h).
+//
+//      lost_rev │ entry tail │ … │ entry head-1 │            seq: counted up for ever, masked on use
+//               └── oldest still here            └── next
+//
+// Entries of the log carry their rev, in rising order. Between them stand passing ones (typing, seen, presence) with rev 0: who misses them loses nothing that the store
+// does not know. Loop thread only.
+#pragma once
+
+#include "base/buf.h"
+#include "base/limits.h"
+
+enum class AudienceKind : uint8_t {
+    everybody,
+    room,       // who is in `room` when the frame is sent
+    room_but,   // … but the user `but`
+    users,      // `users`, and nobody else
+};
+
+struct Audience {
+    AudienceKind kind = AudienceKind::everybody;
+    int64_t room = 0, but = 0;
+    const int64_t *users = nullptr; // user ids; copied by ring_push
+    uint32_t users_count = 0;
+};
+
+// A new message's entry says whose it is and whom it calls, so that unread counts read from the store can be brought up to date (sync.cpp).
+struct NewMessage {
+    int64_t id = 0, sender = 0;
+    const int64_t *mentions = nullptr;
+    uint32_t mentions_count = 0;
+};
+
+struct RingEntry {
+    int64_t rev;                // 0: not of the log
+    int64_t room, but;
+    int64_t message, sender;    // of a new message, else 0
+    int64_t *users;             // the audience, or whom a new message calls; owned
+    char *deflated;             // the same frame compressed; made when the first reader wants it; owned
+    uint32_t users_count;
+    uint32_t deflated_len;
+    uint32_t at, len;           // of the wire frame in the ring's bytes
+    AudienceKind kind;
+    bool deflate_tried;
+};
+
+// How a frame looks on the wire is not the ring's business: whoever starts it says.
+struct RingFraming {
+    size_t (*header)(char out[16], size_t payload_bytes);             // returns its length, 2 to 16
+    bool (*deflate)(Buf &out, std::string_view payload);              // appends a whole compressed frame; false: does not pay
+};
+
+struct Ring {
+    uint64_t head, tail;            // seqs
+    uint64_t restricted;            // seq behind the newest entry that is not for everybody: beyond it, no entry needs to be judged
+    int64_t head_rev, lost_rev;     // the newest rev in it or before it; the newest rev that it has no more
+    uint64_t byte_head;             // counted up for ever, masked on use
+    RingFraming framing;
+    RingEntry *entries;             // ring_entries
+    char *bytes;                    // ring_bytes
+};
+
+// Starts empty behind `rev`. Memory is touched only as it is used.
+void ring_start(Ring *r, const RingFraming &framing, int64_t rev);
+void ring_free(Ring *r);
+// Appends one frame. rev 0, or higher than every one before. Overwrites the oldest as needed.
+void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view payload, const NewMessage &message = {});
+// Marks that the log has reached rev without a frame.
+void ring_skip(Ring *r, int64_t rev);
+// True when every log entry after `rev` is here: who has seen all up to rev can go on from the ring.
+inline bool ring_covers(const Ring *r, int64_t rev) { return rev >= r->lost_rev; }
+// The seq of the first log entry after `rev`, or the head: where one reads on who has seen all up to rev.
+uint64_t ring_find(const Ring *r, int64_t rev);
+inline RingEntry *ring_at(Ring *r, uint64_t seq) { return &r->entries[seq & (ring_entries - 1)]; }
+inline std::string_view ring_frame(const Ring *r, const RingEntry *e) { return {r->bytes + e->at, e->len}; }
+// The compressed frame, or the plain one when compressing does not pay.
+std::string_view ring_frame_deflated(Ring *r, RingEntry *e);

@@ -1,0 +1,132 @@
+// Read marks. Two lists of (room, user): what the others do not know yet, and what the disk does not. Ids, not pointers: a membership may end while it waits.
+#include "chat/seen.h"
+
+#include "base/clock.h"
+#include "chat/protocol.h"
+
+#include <stdlib.h>
+
+static void list_add(MarkList *list, const Member *member) {
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : 16;
+        list->refs = static_cast<MarkRef *>(mem_grow(list->refs, list->capacity * sizeof *list->refs));
+    }
+    list->refs[list->count++] = {member->room->id, member->user->id};
+}
+
+static void push_seen(Hub *h, const Member *member, const Audience &audience) {
+    ScopedBuf frame;
+    frame_seen(frame, member->room->id, member->user, member->seen_told);
+    ring_push(&h->ring, 0, audience, buf_view(frame));
+}
+
+// In a large room the mark goes to the reader's own sockets and to the authors of what was newly covered (PROTOCOL §3.2 "Ticks").
+static void tell_authors(StoreRead *r) {
+    auto *h = static_cast<Hub *>(r->owner);
+    const Member *member = model_member(&h->model, r->room, r->user);
+    if (member && r->err == Err::ok) {
+        auto *users = static_cast<int64_t *>(arena_alloc(r->arena, (r->ids_count + 1) * sizeof(int64_t)));
+        uint32_t count = 0;
+        users[count++] = r->user;
+        for (uint32_t i = 0; i < r->ids_count; i++)
+            if (r->ids[i] != r->user) users[count++] = r->ids[i];
+        push_seen(h, member, {.kind = AudienceKind::users, .users = users, .users_count = count});
+    }
+    store_read_free(r);
+}
+
+static void tell(Hub *h, Member *member, uint64_t now_ms) {
+    int64_t before = member->seen_told;
+    member->seen_told = member->seen;
+    member->seen_told_ms = now_ms;
+    member->seen_pending = false;
+    if (member->room->members_count <= seen_detail_members_max) {
+        push_seen(h, member, {.kind = AudienceKind::room, .room = member->room->id});
+        return;
+    }
+    StoreRead *r = store_read_new(ReadKind::authors);
+    r->owner = h;
+    r->done = tell_authors;
+    r->room = member->room->id;
+    r->user = member->user->id;
+    r->after = before;
+    r->before = member->seen;
+    if (!store_read(h->store, r)) store_read_free(r); // the mark itself is kept; only ticks come later, with the next one
+}
+
+Err seen_mark(Hub *h, User *user, int64_t room, int64_t id, uint64_t now_ms) {
+    Member *member;
+    if (Err err = hub_member(h, user, room, &member); err != Err::ok) return err;
+    if (id < 1) return Err::bad_request;
+    if (id > member->room->last) id = member->room->last;
+    bool was_dirty = member->seen_dirty;
+    if (!model_move_mark(&h->model, member, id)) return Err::ok;
+    if (!was_dirty) {
+        list_add(&h->marks_dirty, member);
+        if (!h->marks_dirty_since_ms) h->marks_dirty_since_ms = now_ms;
+    }
+    if (member->seen_pending) return Err::ok;
+    if (!member->seen_told_ms || now_ms - member->seen_told_ms >= seen_gap_ms) {
+        tell(h, member, now_ms);
+    } else {
+        member->seen_pending = true;
+        list_add(&h->marks_pending, member);
+    }
+    return Err::ok;
+}
+
+static void written(Hub *h, StoreWrite *w) {
+    h->marks_writing = false;
+    if (w->err == Err::ok) return;
+    // Not on disk: they wait for the next write, which is not sooner than the usual one.
+    for (uint32_t i = 0; i < w->marks_count; i++) {
+        Member *member = model_member(&h->model, w->marks[i].room, w->marks[i].user);
+        if (!member || member->seen_dirty) continue;
+        member->seen_dirty = true;
+        list_add(&h->marks_dirty, member);
+    }
+    if (!h->marks_dirty_since_ms) h->marks_dirty_since_ms = clock_ms();
+}
+
+void hub_flush_marks(Hub *h) {
+    if (!h->marks_dirty.count) return;
+    StoreWrite *w = hub_write_new(WriteKind::marks, nullptr);
+    auto *marks = static_cast<Mark *>(arena_alloc(w->arena, h->marks_dirty.count * sizeof(Mark)));
+    for (uint32_t i = 0; i < h->marks_dirty.count; i++) {
+        Member *member = model_member(&h->model, h->marks_dirty.refs[i].room, h->marks_dirty.refs[i].user);
+        if (!member || !member->seen_dirty) continue;
+        member->seen_dirty = false;
+        marks[w->marks_count++] = {member->room->id, member->user->id, member->seen};
+    }
+    w->marks = marks;
+    h->marks_dirty.count = 0;
+    h->marks_dirty_since_ms = 0;
+    h->marks_writing = true;
+    hub_submit(h, w, {}, written);
+}
+
+void seen_turn(Hub *h, uint64_t now_ms) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < h->marks_pending.count; i++) {
+        MarkRef ref = h->marks_pending.refs[i];
+        Member *member = model_member(&h->model, ref.room, ref.user);
+        if (!member || !member->seen_pending) continue;
+        if (now_ms - member->seen_told_ms >= seen_gap_ms) tell(h, member, now_ms);
+        else h->marks_pending.refs[kept++] = ref;
+    }
+    h->marks_pending.count = kept;
+    // Marks ride along with other commits once they are two seconds old, and make one of their own only at the limit.
+    uint64_t age = h->marks_dirty_since_ms ? now_ms - h->marks_dirty_since_ms : 0;
+    if (!h->marks_writing && (age >= seen_write_ms_max - 500 || (age >= 2000 && store_has_work(h->store)))) hub_flush_marks(h);
+}
+
+uint64_t seen_due_ms(const Hub *h) {
+    uint64_t due = h->marks_dirty_since_ms && !h->marks_writing ? h->marks_dirty_since_ms + seen_write_ms_max - 500 : 0;
+    for (uint32_t i = 0; i < h->marks_pending.count; i++) {
+        const Member *member = model_member(&h->model, h->marks_pending.refs[i].room, h->marks_pending.refs[i].user);
+        if (!member) continue;
+        uint64_t at = member->seen_told_ms + seen_gap_ms;
+        if (!due || at < due) due = at;
+    }
+    return due;
+}

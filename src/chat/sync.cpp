@@ -1,0 +1,432 @@
+// Sync: welcome, snapshot, replay, live. See sync.h for the picture.
+#include "chat/sync.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "chat/presence.h"
+#include "chat/protocol.h"
+#include "version.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static Hub *hub;
+static SyncPort port;
+
+constexpr uint32_t frames_per_page_max = 256;
+constexpr size_t slice_bytes = 64 * 1024;        // of replayed frames encoded at once; what the kernel does not take is read again
+
+// The page under construction: payloads end to end, and for each the position that its reader has with it. One at a time.
+static Buf page_bytes;
+static std::string_view page_payloads[frames_per_page_max];
+static int64_t page_positions[frames_per_page_max];
+
+void sync_start(Hub *h, const SyncPort &p) {
+    hub = h;
+    port = p;
+}
+
+// --- welcome
+
+static int newest_room_first(const void *a, const void *b) {
+    const Room *x = *static_cast<Room *const *>(a), *y = *static_cast<Room *const *>(b);
+    return x->last == y->last ? 0 : x->last < y->last ? 1 : -1;
+}
+
+// The counts as the store saw them, brought up to date with what the ring got since.
+static void add_newer(const StoreRead *rd, const User *user, UnreadCount *counts) {
+    const Ring *ring = &hub->ring;
+    if (!ring_covers(ring, rd->snapshot_rev)) return; // thousands of messages in the blink of one read: the counts stand at 999 soon enough
+    for (uint64_t seq = ring_find(ring, rd->snapshot_rev); seq != ring->head; seq++) {
+        const RingEntry *e = &ring->entries[seq & (ring_entries - 1)];
+        if (!e->message || e->sender == user->id) continue;
+        for (uint32_t i = 0; i < rd->marks_count; i++) {
+            if (rd->marks[i].room != e->room || rd->marks[i].id >= e->message) continue;
+            if (counts[i].unread < unread_max) counts[i].unread++;
+            for (uint32_t k = 0; k < e->users_count; k++)
+                if (e->users[k] == user->id && counts[i].mentions < unread_max) counts[i].mentions++;
+        }
+    }
+}
+
+static void put_rooms(JsonWriter &w, const StoreRead *rd, const User *user, bool brief) {
+    json_key(w, "rooms");
+    json_begin(w, '[');
+    for (const Member *member = user->members; member; member = member->next_of_user) {
+        RoomView view = {.reader = user, .member = member, .counts = {}, .brief = brief};
+        for (uint32_t i = 0; i < rd->marks_count; i++)
+            if (rd->marks[i].room == member->room->id && member->seen < member->room->last) view.counts = rd->counts[i];
+        protocol_room(w, member->room, &view);
+    }
+    json_end(w, ']');
+}
+
+static void put_welcome(Buf &out, const StoreRead *rd, const User *user, bool resumed, bool brief) {
+    JsonWriter w{.out = &out};
+    json_begin(w, '{');
+    json_field(w, "type", "welcome");
+    json_field(w, "epoch", store_epoch(hub->store));
+    json_field_int(w, "rev", hub_rev(hub));
+    json_field_int(w, "time", clock_wall_ms());
+    json_key(w, "user");
+    protocol_user(w, user, Eyes::own);
+    json_field_bool(w, "resumed", resumed);
+    put_rooms(w, rd, user, brief);
+    json_key(w, "limits");
+    protocol_limits(w, hub->options.text_chars_max);
+    json_key(w, "server");
+    json_begin(w, '{');
+    json_field(w, "name", hub->options.server_name);
+    json_field(w, "version", CB_VERSION);
+    json_end(w, '}');
+    json_end(w, '}');
+}
+
+static void begin_snapshot(Reader *r) {
+    r->state = ReaderState::snapshot;
+    r->position = hub_rev(hub);
+    uint32_t count = 0;
+    for (const Member *m = r->user->members; m; m = m->next_of_user) count++;
+    auto **rooms = static_cast<Room **>(mem_alloc((count + 1) * sizeof(Room *)));
+    uint32_t n = 0;
+    for (const Member *m = r->user->members; m; m = m->next_of_user) rooms[n++] = m->room;
+    qsort(rooms, n, sizeof *rooms, newest_room_first);
+    if (n > welcome_rooms_max) n = welcome_rooms_max;
+    r->rooms = static_cast<int64_t *>(mem_alloc((n + 1) * sizeof(int64_t)));
+    for (uint32_t i = 0; i < n; i++) r->rooms[i] = rooms[i]->id;
+    r->rooms_count = static_cast<uint8_t>(n);
+    r->rooms_next = 0;
+    free(rooms);
+}
+
+static void welcome(StoreRead *rd) {
+    Reader *r = port.find(rd->owner_id);
+    if (!r) return store_read_free(rd);
+    r->reading = false;
+    if (rd->err != Err::ok) {
+        port.fail(rd->owner_id);
+        return store_read_free(rd);
+    }
+    add_newer(rd, r->user, rd->counts);
+    auto max = static_cast<uint32_t>(rd->owner_extra & 0xffffffff);
+    bool wants_resume = rd->owner_extra >> 32;
+    bool resumed = wants_resume && rd->since <= hub_rev(hub) && (max == 0 || rd->waiting <= max);
+    ScopedBuf payload;
+    put_welcome(payload, rd, r->user, resumed, false);
+    if (payload.len > frame_out_bytes_max) {
+        buf_clear(payload);
+        put_welcome(payload, rd, r->user, resumed, true);
+    }
+    r->seen_stamp = hub->model.seen_stamp;
+    if (resumed) {
+        r->state = ReaderState::catching_up;
+        r->position = rd->since;
+    } else {
+        begin_snapshot(r);
+    }
+    port.queue(rd->owner_id, buf_view(payload));
+    store_read_free(rd);
+}
+
+static void ask(Reader *r, StoreRead *rd, uint64_t id, void (*done)(StoreRead *)) {
+    rd->owner_id = id;
+    rd->done = done;
+    r->reading = true;
+    if (store_read(hub->store, rd)) return;
+    store_read_free(rd);
+    port.fail(id);
+}
+
+void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
+    *r = {};
+    r->user = user;
+    metric_add(Metric::sockets_catching_up);
+    StoreRead *rd = store_read_new(ReadKind::unread);
+    uint32_t count = 0;
+    for (const Member *m = user->members; m; m = m->next_of_user) count++;
+    auto *marks = static_cast<Mark *>(arena_alloc(rd->arena, (count + 1) * sizeof(Mark)));
+    for (const Member *m = user->members; m; m = m->next_of_user) marks[rd->marks_count++] = {m->room->id, user->id, m->seen};
+    rd->marks = marks;
+    rd->user = user->id;
+    rd->since = how.since;
+    rd->limit = how.resume ? how.max : 0;
+    rd->owner_extra = static_cast<uint64_t>(how.resume) << 32 | how.max;
+    ask(r, rd, id, welcome);
+}
+
+void reader_end(Reader *r) {
+    if (r->state != ReaderState::live) metric_sub(Metric::sockets_catching_up);
+    free(r->rooms);
+    r->rooms = nullptr;
+}
+
+// --- snapshot
+
+static void put_history(Buf &out, const StoreRead *rd, const Page &page, std::string_view ref) {
+    JsonWriter w{.out = &out};
+    json_begin(w, '{');
+    json_field(w, "type", "history");
+    json_field_int(w, "room", rd->room);
+    protocol_page(w, &hub->model, page, frame_out_bytes_max - 1024);
+    if (!ref.empty()) json_field(w, "ref", ref);
+    json_end(w, '}');
+}
+
+static void history_of_snapshot(StoreRead *rd) {
+    Reader *r = port.find(rd->owner_id);
+    if (!r) return store_read_free(rd);
+    r->reading = false;
+    if (rd->err != Err::ok) {
+        port.fail(rd->owner_id);
+    } else if (!model_member(&hub->model, rd->room, r->user->id)) {
+        r->rooms_next++; // left meanwhile; the log says so in a moment
+    } else {
+        Page page = {.messages = rd->changes,
+                     .count = rd->changes_count,
+                     .anchor = PageAnchor::newest,
+                     .rev_max = r->position,
+                     .around = 0,
+                     .more_before = rd->more_before,
+                     .more_after = false};
+        buf_clear(page_bytes);
+        put_history(page_bytes, rd, page, {});
+        std::string_view payload = buf_view(page_bytes);
+        if (port.page(rd->owner_id, &payload, 1) == 1) r->rooms_next++;
+    }
+    store_read_free(rd);
+}
+
+static void step_snapshot(Reader *r, uint64_t id) {
+    if (r->rooms_next == r->rooms_count) {
+        free(r->rooms);
+        r->rooms = nullptr;
+        r->state = ReaderState::catching_up;
+        return reader_step(r, id);
+    }
+    StoreRead *rd = store_read_new(ReadKind::page);
+    rd->room = r->rooms[r->rooms_next];
+    rd->upto = r->position;
+    rd->limit = page_messages_default;
+    ask(r, rd, id, history_of_snapshot);
+}
+
+// --- catching up
+
+// Encodes one change as its reader may see it. False: nothing to see.
+static bool encode_change(const Reader *r, const Change &c, Buf &out) {
+    const Model *m = &hub->model;
+    switch (c.kind) {
+    case ChangeKind::message:
+        if (!model_member(m, c.message.room, r->user->id)) return false;
+        frame_message(out, m, c.message);
+        return true;
+    case ChangeKind::user:
+        frame_user(out, c.rev, model_user(m, c.user.id));
+        return true;
+    case ChangeKind::room: {
+        const Room *room = model_room(m, c.room.id);
+        if ((room->is_private || room->kind == RoomKind::direct) && !model_member(m, room->id, r->user->id)) return false;
+        frame_room(out, c.rev, room);
+        return true;
+    }
+    case ChangeKind::member: {
+        const Member *member = model_member(m, c.member.room, r->user->id);
+        if (member) frame_room_joined(out, c.rev, member);
+        else frame_room_left(out, c.rev, c.member.room);
+        return true;
+    }
+    }
+    return false;
+}
+
+static void slice(StoreRead *rd) {
+    Reader *r = port.find(rd->owner_id);
+    if (!r) return store_read_free(rd);
+    r->reading = false;
+    if (rd->err != Err::ok) {
+        port.fail(rd->owner_id);
+        return store_read_free(rd);
+    }
+    buf_clear(page_bytes);
+    size_t starts[frames_per_page_max + 1];
+    uint32_t frames = 0, i = 0;
+    for (; i < rd->changes_count && frames < frames_per_page_max && page_bytes.len < slice_bytes; i++) {
+        starts[frames] = page_bytes.len;
+        if (!encode_change(r, rd->changes[i], page_bytes)) continue;
+        page_positions[frames++] = rd->changes[i].rev;
+    }
+    starts[frames] = page_bytes.len;
+    for (uint32_t f = 0; f < frames; f++) page_payloads[f] = {page_bytes.data + starts[f], starts[f + 1] - starts[f]};
+    int64_t end = i == rd->changes_count ? rd->upto : rd->changes[i - 1].rev;
+    size_t taken = frames ? port.page(rd->owner_id, page_payloads, frames) : 0;
+    if (taken == frames) r->position = end;
+    else if (taken) r->position = page_positions[taken - 1];
+    store_read_free(rd);
+}
+
+static int older_stamp_first(const void *a, const void *b) {
+    uint64_t x = (*static_cast<const Member *const *>(a))->seen_stamp, y = (*static_cast<const Member *const *>(b))->seen_stamp;
+    return x == y ? 0 : x < y ? -1 : 1;
+}
+
+// Tells the marks that moved while the reader was away, oldest first. False when there were too many for one page: the rest comes with the next step.
+static bool tell_moved_marks(Reader *r, uint64_t id) {
+    if (r->seen_stamp == hub->model.seen_stamp) return true;
+    uint32_t count = 0, capacity = 64;
+    auto *moved = static_cast<const Member **>(mem_alloc(capacity * sizeof(Member *)));
+    for (const Member *mine = r->user->members; mine; mine = mine->next_of_user) {
+        for (uint32_t i = 0; i < mine->room->members_count; i++) {
+            const Member *member = mine->room->members[i];
+            if (member->seen_stamp <= r->seen_stamp) continue;
+            // In large rooms marks are for the authors' ticks; a reader who was away gets its own, and learns the others' with what is seen next.
+            if (mine->room->members_count > seen_detail_members_max && member != mine) continue;
+            if (count == capacity) moved = static_cast<const Member **>(mem_grow(moved, (capacity *= 2) * sizeof(Member *)));
+            moved[count++] = member;
+        }
+    }
+    if (count) qsort(moved, count, sizeof *moved, older_stamp_first);
+    uint32_t sent = 0;
+    ScopedBuf frame;
+    for (; sent < count && sent < frames_per_page_max; sent++) {
+        buf_clear(frame);
+        frame_seen(frame, moved[sent]->room->id, moved[sent]->user, moved[sent]->seen);
+        port.queue(id, buf_view(frame));
+        r->seen_stamp = moved[sent]->seen_stamp;
+    }
+    free(moved);
+    if (sent == count) r->seen_stamp = hub->model.seen_stamp;
+    return sent == count;
+}
+
+static void go_live(Reader *r, uint64_t id) {
+    if (!tell_moved_marks(r, id)) return;
+    r->state = ReaderState::live;
+    r->cursor = ring_find(&hub->ring, r->position);
+    ScopedBuf ready;
+    JsonWriter w{.out = &ready};
+    json_begin(w, '{');
+    json_field(w, "type", "ready");
+    json_field_int(w, "rev", r->position);
+    presence_put_online(hub, w);
+    json_end(w, '}');
+    metric_sub(Metric::sockets_catching_up);
+    port.queue(id, buf_view(ready));
+}
+
+void reader_step(Reader *r, uint64_t id) {
+    if (r->reading || r->state == ReaderState::starting || r->state == ReaderState::live) return;
+    if (r->state == ReaderState::snapshot) return step_snapshot(r, id);
+    if (ring_covers(&hub->ring, r->position)) return go_live(r, id);
+    StoreRead *rd = store_read_new(ReadKind::changes);
+    rd->user = r->user->id;
+    rd->since = r->position;
+    rd->limit = frames_per_page_max;
+    ask(r, rd, id, slice);
+}
+
+// --- live
+
+static bool sees(const Reader *r, const RingEntry *e) {
+    switch (e->kind) {
+    case AudienceKind::everybody: return true;
+    case AudienceKind::room_but:
+        if (e->but == r->user->id) return false;
+        [[fallthrough]];
+    case AudienceKind::room: return model_member(&hub->model, e->room, r->user->id) != nullptr;
+    case AudienceKind::users:
+        for (uint32_t i = 0; i < e->users_count; i++)
+            if (e->users[i] == r->user->id) return true;
+        return false;
+    }
+    return false;
+}
+
+bool reader_has_news(const Reader *r) { return r->state == ReaderState::live && r->cursor != hub->ring.head; }
+
+size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
+    Ring *ring = &hub->ring;
+    if (r->cursor < ring->tail) {
+        r->state = ReaderState::catching_up;
+        metric_add(Metric::sockets_overrun);
+        metric_add(Metric::sockets_catching_up);
+        return 0;
+    }
+    size_t count = 0;
+    bool judge = r->cursor < ring->restricted;
+    for (uint64_t seq = r->cursor; seq != ring->head && count < max; seq++) {
+        RingEntry *e = ring_at(ring, seq);
+        if (e->rev && e->rev <= r->position) continue; // it came with the replay
+        if (judge && !sees(r, e)) continue;
+        out[count++] = {deflated ? ring_frame_deflated(ring, e) : ring_frame(ring, e), seq};
+    }
+    return count;
+}
+
+void reader_took(Reader *r, const LiveFrame *frames, size_t gathered, size_t max, size_t taken) {
+    Ring *ring = &hub->ring;
+    uint64_t from = r->cursor;
+    if (taken == gathered && gathered < max) r->cursor = ring->head; // what lies behind the last one was not for this reader
+    else if (taken) r->cursor = frames[taken - 1].seq + 1;
+    if (r->cursor == ring->head) {
+        if (ring->head_rev > r->position) r->position = ring->head_rev;
+        r->seen_stamp = hub->model.seen_stamp;
+        return;
+    }
+    for (uint64_t seq = r->cursor; seq != from; seq--) {
+        const RingEntry *e = ring_at(ring, seq - 1);
+        if (!e->rev) continue;
+        if (e->rev > r->position) r->position = e->rev;
+        break;
+    }
+}
+
+// --- a page of history, asked for
+
+struct HistoryAsked {
+    std::string_view ref;
+    int64_t user;
+    void (*done)(uint64_t id);
+};
+
+static void history_asked(StoreRead *rd) {
+    auto *asked = static_cast<HistoryAsked *>(rd->owner);
+    uint64_t id = rd->owner_id;
+    if (port.find(id)) {
+        ScopedBuf payload;
+        if (rd->err != Err::ok) {
+            frame_error(payload, rd->err, {}, {}, asked->ref, 0);
+        } else if (!model_member(&hub->model, rd->room, asked->user)) {
+            frame_error(payload, Err::not_member, {}, {}, asked->ref, 0);
+        } else {
+            Page page = {.messages = rd->changes,
+                         .count = rd->changes_count,
+                         .anchor = PageAnchor::newest,
+                         .rev_max = 0,
+                         .around = 0,
+                         .more_before = rd->more_before,
+                         .more_after = false};
+            put_history(payload, rd, page, asked->ref);
+        }
+        port.queue(id, buf_view(payload));
+        asked->done(id);
+    }
+    store_read_free(rd);
+}
+
+Err sync_history(Hub *h, uint64_t id, User *user, const HistoryAsk &ask, void (*done)(uint64_t id)) {
+    Member *member;
+    if (Err err = hub_member(h, user, ask.room, &member); err != Err::ok) return err;
+    StoreRead *rd = store_read_new(ReadKind::page);
+    auto *asked = static_cast<HistoryAsked *>(arena_alloc(rd->arena, sizeof(HistoryAsked)));
+    *asked = {arena_copy(rd->arena, ask.ref), user->id, done};
+    rd->owner = asked;
+    rd->owner_id = id;
+    rd->done = history_asked;
+    rd->room = ask.room;
+    rd->before = ask.before;
+    rd->limit = ask.limit;
+    if (store_read(h->store, rd)) return Err::ok;
+    store_read_free(rd);
+    return Err::unavailable;
+}

@@ -1,0 +1,63 @@
+// Sync: how a connection gets from nothing, or from where it was, to the present (PROTOCOL §3.1). A Reader is a position in the log. Behind the ring it reads the store in
+// small slices as fast as its socket drains; in the ring it is live. Snapshot, resume and falling behind are one mechanism:
+//
+//      starting ──welcome──> snapshot ──history…──┐
+//          └──────resumed────────────────────> catching_up ──ready──> live
+//                                                     ^──overrun──────┘
+//
+// It sees no socket: a SyncPort says how to reach one. Loop thread only.
+#pragma once
+
+#include "chat/hub.h"
+
+enum class ReaderState : uint8_t { starting, snapshot, catching_up, live };
+
+struct Reader {
+    User *user;
+    int64_t position;        // has seen the log up to here (what it may not see included)
+    uint64_t cursor;         // live: the seq to read next
+    uint64_t seen_stamp;     // marks moved later than this must be told at the next `ready`
+    ReaderState state;
+    bool reading;            // a read of the store is under way
+    uint8_t rooms_next, rooms_count;
+    int64_t *rooms;          // of the snapshot: whose history is still to come; freed with it
+};
+
+// How a reader reaches its socket. `id` is what reader_start was given.
+struct SyncPort {
+    Reader *(*find)(uint64_t id);                                                        // null: it has gone
+    bool (*queue)(uint64_t id, std::string_view payload);                                // a private frame; false: the socket is ending
+    size_t (*page)(uint64_t id, const std::string_view *payloads, size_t count);         // frames to be written now or not at all; how many are on their way
+    void (*fail)(uint64_t id);                                                           // the store cannot be read: end the socket, it will come again
+};
+
+void sync_start(Hub *h, const SyncPort &port);
+
+struct ReaderStart {
+    bool resume;             // since and epoch were given, and the epoch is ours
+    int64_t since;
+    uint32_t max;            // 0: no limit
+};
+void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how);
+void reader_end(Reader *r);
+
+// Once a turn for a reader that is not live and whose socket has nothing queued and nothing under way: the next step towards `ready`.
+void reader_step(Reader *r, uint64_t id);
+
+// Live: the frames that wait for this reader, at most `max`. A reader whose place was overwritten goes back to catching_up and gets 0.
+struct LiveFrame {
+    std::string_view bytes;  // a whole wire frame in the ring
+    uint64_t seq;
+};
+size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max);
+// The first `taken` of those `gathered` are on their way.
+void reader_took(Reader *r, const LiveFrame *frames, size_t gathered, size_t max, size_t taken);
+bool reader_has_news(const Reader *r);
+
+// A page of history that a live client asked for; the answer goes to the port's queue. *done tells (on the loop) that it was answered.
+struct HistoryAsk {
+    int64_t room, before;
+    uint32_t limit;
+    std::string_view ref;
+};
+Err sync_history(Hub *h, uint64_t id, User *user, const HistoryAsk &ask, void (*done)(uint64_t id));
