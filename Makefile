@@ -135,11 +135,9 @@ check: ## the whole suite again, with AddressSanitizer and UndefinedBehaviorSani
 unit: unit-programs ## only the unit tests and tidy's quick checks
 	OUT=$(OUT) tools/unit
 
-tidy: $(OUT)/gen/version.h $(OUT)/gen/embedded.cpp ## clang-tidy and the house rules (tools/tidy)
-	tools/tidy
-	@command -v clang-tidy >/dev/null || { echo "clang-tidy is missing: apt-get install clang-tidy"; exit 1; }
-	@printf '%s\n' $(SOURCES) | xargs -n 1 -P 2 sh -c \
-	    'clang-tidy --quiet --warnings-as-errors="*" "$$0" -- -x c++ $(LANGUAGE) $(CPPFLAGS) $(HARDEN)'
+tidy: $(OUT)/gen/version.h $(DEPS_STAMP) ## clang-tidy and the house rules (tools/tidy)
+	@tools/tidy
+	@tools/clang-tidy $(LANGUAGE) $(WARNINGS) $(CPPFLAGS) $(HARDEN)
 
 bench: all ## the load generator against a server of its own
 	tools/bench
