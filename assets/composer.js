@@ -1,0 +1,297 @@
+// The box where one writes: sending, editing, replying, drafts, completion of names and emoji, and the alert above it
+// when a text was refused. A draft of each room lies in localStorage; what is sent goes to the outbox at once.
+import { $, h, fill, icon, iconButton, recall, keep, nameOf, avatar } from './dom.js';
+import { state, room, user, isMe, fold, on } from './store.js';
+import { oneLine } from './text.js';
+import { request, send, link } from './socket.js';
+import * as outbox from './outbox.js';
+import * as log from './log.js';
+import { openPicker, suggestions } from './emoji.js';
+
+const TYPING_EVERY = 3000;
+
+const form = $('#pen');
+const box = $('#box');
+const tray = $('#tray');
+const notices = $('#notices');
+let mode = null;              // {edit: message} or {reply: message}
+let before = '';              // the draft that waits while a message is edited
+let typed = -TYPING_EVERY;    // when we last said that we type
+let saving = 0;
+let list = null;              // the completion that is open: {node, at, options, chosen}
+
+export function start() {
+  form.addEventListener('submit', (e) => { e.preventDefault(); submit(); });
+  box.addEventListener('input', () => { grow(); typing(); complete(); later(); form.classList.remove('no'); });
+  box.addEventListener('keydown', keys);
+  box.addEventListener('blur', () => setTimeout(endList, 150));
+  $('#smile').addEventListener('click', () => openPicker($('#smile'), form, insert));
+  addEventListener('pagehide', saveDraft);
+  document.addEventListener('visibilitychange', saveDraft);
+  on('history message room', invite);
+  on('message', ({ message }) => {
+    if (mode && mode.edit && mode.edit.id === message.id && message.deleted) setMode(null);
+  });
+}
+
+// Turns to the room in view: its draft, its name in the box.
+export function show() {
+  const r = room();
+  setMode(null, true);
+  dismiss();
+  invite();
+  const closed = !r || r.archived;
+  box.disabled = Boolean(closed);
+  for (const b of form.querySelectorAll('.row > button')) b.disabled = Boolean(closed);
+  box.value = '';
+  if (r) readDraft(r);
+  grow();
+}
+
+function invite() {
+  const r = room();
+  box.placeholder = !r ? 'Message' : r.archived ? 'This room is archived: it can be read, not written in'
+    : r.loaded && !r.msgs.length ? `Say hello to ${r.name}` : `Message ${r.name}`;
+}
+
+const draftKey = () => `cb.draft.${state.me.username}.${state.room}`;
+
+function readDraft(r) {
+  try {
+    const d = JSON.parse(recall(draftKey()) || 'null');
+    if (!d) return;
+    box.value = d.text || '';
+    const m = d.reply && r.byId.get(d.reply);
+    if (m) setMode({ reply: m });
+  } catch (e) { keep(draftKey(), null); }
+}
+
+function later() {
+  clearTimeout(saving);
+  saving = setTimeout(saveDraft, 300);
+}
+
+export function saveDraft() {
+  clearTimeout(saving);
+  if (!state.me) return;
+  const text = mode && mode.edit ? before : box.value;
+  const reply = mode && mode.reply ? mode.reply.id : undefined;
+  keep(draftKey(), text || reply ? JSON.stringify({ text, reply }) : null);
+}
+
+function setMode(next, silent) {
+  if (mode && mode.edit && !(next && next.edit)) box.value = before;
+  if (next && next.edit && !(mode && mode.edit)) before = box.value;
+  mode = next;
+  tray.hidden = !mode;
+  if (mode) {
+    const m = mode.edit || mode.reply;
+    fill(tray, h('span', { class: 'quote cut grow' }, mode.edit ? h('b', null, 'Editing ') : ['Replying to ', h('b', { dir: 'auto' }, nameOf(user(m.sender))), ' '],
+      h('bdi', null, oneLine(m.text))), iconButton(mode.edit ? 'Cancel edit' : 'Cancel reply', 'close', () => { setMode(null); box.focus(); }));
+  }
+  if (mode && mode.edit) box.value = mode.edit.text;
+  if (!silent) { grow(); later(); }
+}
+
+export function reply(m) { setMode({ reply: m }); box.focus(); }
+export function edit(m) {
+  setMode({ edit: m });
+  box.focus();
+  box.setSelectionRange(box.value.length, box.value.length);
+}
+
+function submit() {
+  const r = room();
+  const text = box.value.replace(/\r\n?/g, '\n').trim();
+  endList();
+  if (!r || !state.me || r.archived) return;
+  if (!/[^\s\u200b-\u200f\u2060\ufeff]/.test(text)) {
+    if (mode && mode.edit) say('Nothing is left of it. ', 'To take a message back, delete it: the bin beside it does.');
+    return;
+  }
+  const over = [...text].length - state.limits.text;
+  if (over > 0) return refuse('That is too long', ` by ${over} ${over === 1 ? 'character' : 'characters'}. Shorten it or send it in two.`);
+  dismiss();
+  if (mode && mode.edit) return sendEdit(mode.edit, text);
+  outbox.add(r.id, text, mode && mode.reply && mode.reply.id);
+  r.line = null;
+  setMode(null, true);
+  box.value = '';
+  saveDraft();
+  grow();
+  typed = -TYPING_EVERY;
+  log.toEnd();
+}
+
+async function sendEdit(m, text) {
+  if (text === m.text) { setMode(null); return; }
+  if (link.state !== 'up') return refuse('There is no connection.', ' Your change is still in the box: send it when the connection is back.');
+  setMode(null);
+  try {
+    const f = await request({ type: 'edit', id: m.id, text });
+    if (f.type === 'warning') { back(m, text); warned(f); }
+  } catch (e) {
+    back(m, text);
+    refuse('The change was not stored:', ` ${WHY[e.code] || e.message || e.code}.`);
+  }
+}
+
+const WHY = { closed: 'the connection was lost', rate_limited: 'too much at once, wait a moment', not_found: 'the message is gone',
+  forbidden: 'only its author may change it', too_long: 'it is too long', storage_full: 'the server’s disk is full', unavailable: 'the server could not store it' };
+
+function back(m, text) {
+  if (room() && room().id === m.room) { edit(m); box.value = text; grow(); }
+}
+
+// A stop word: the text comes back into the box, unless another one is being written there.
+export function warned(f, entry) {
+  if (entry && entry.room === state.room && !box.value.trim()) {
+    setMode(entry.reply && room().byId.get(entry.reply) ? { reply: room().byId.get(entry.reply) } : null, true);
+    box.value = entry.text;
+    grow();
+    saveDraft();
+  } else if (entry) {
+    keep(`cb.draft.${state.me.username}.${entry.room}`, entry.room !== state.room ? JSON.stringify({ text: entry.text }) : null);
+    if (entry.room === state.room) { box.value = entry.text + '\n' + box.value; grow(); }
+  }
+  const left = f.limit - f.count;
+  const next = !f.limit ? '' : left === 1 ? ' One more warning blocks this account.' : left > 1 ? ` ${left} more warnings block this account.` : ' This account is now blocked.';
+  refuse(`Stop-word warning ${f.count}${f.limit ? ` of ${f.limit}` : ''}.`,
+    ` It was not sent and nobody has seen it.${next} Your text is still in the box: change it and send it again.`);
+}
+
+function refuse(strong, text) {
+  form.classList.add('no');
+  say(strong, text);
+  box.focus();
+}
+
+export function say(strong, text) {
+  fill(notices, h('div', { class: 'alert', role: 'alert' }, icon('alert'), h('div', { class: 'grow' }, h('b', null, strong), text),
+    iconButton('Dismiss', 'close', () => { dismiss(); box.focus(); })));
+}
+export function dismiss() {
+  notices.textContent = '';
+  form.classList.remove('no');
+}
+
+function typing() {
+  if (!box.value || (mode && mode.edit) || performance.now() - typed < TYPING_EVERY) return;
+  if (send({ type: 'typing', room: state.room })) typed = performance.now();
+}
+
+// Grows with the text up to 40 % of the view; newer browsers do it by themselves.
+const grows = typeof CSS !== 'undefined' && CSS.supports && CSS.supports('field-sizing', 'content');
+export function grow() {
+  if (grows) return;
+  box.style.height = 'auto';
+  box.style.height = box.scrollHeight + 'px';
+}
+
+export function insert(text) {
+  const { selectionStart: a, selectionEnd: b } = box;
+  box.setRangeText(text, a, b, 'end');
+  box.focus();
+  box.dispatchEvent(new Event('input'));
+}
+
+export function mention(name) {
+  const gap = box.value && !/\s$/.test(box.value.slice(0, box.selectionStart)) ? ' ' : '';
+  insert(`${gap}@${name} `);
+}
+
+function keys(e) {
+  if (e.isComposing || e.keyCode === 229) return;
+  if (list && listKeys(e)) return;
+  if (e.key === 'Enter' && !e.shiftKey && !e.ctrlKey && !e.altKey && !e.metaKey) {
+    e.preventDefault();
+    submit();
+  } else if (e.key === 'Escape') {
+    if (mode) { e.preventDefault(); setMode(null); }
+    else if (notices.firstChild) { e.preventDefault(); dismiss(); }
+  } else if (e.key === 'ArrowUp' && !box.value && !mode && !e.shiftKey && !e.altKey) {
+    const r = room();
+    for (let i = r ? r.msgs.length - 1 : -1; i >= 0; i--) {
+      const m = r.msgs[i];
+      if (!isMe(m.sender) || m.deleted) continue;
+      e.preventDefault();
+      edit(m);
+      return;
+    }
+  }
+}
+
+// Completion: after @ people, after : emoji.
+async function complete() {
+  const at = box.selectionStart;
+  const head = box.value.slice(Math.max(0, at - 40), at);
+  const name = /(?:^|[^\p{L}\p{N}_])@([\p{L}\p{N}_.-]*)$/u.exec(head);
+  const emoji = /(?:^|\s)(:[a-z0-9_+-]{2,}:?)$/i.exec(head);
+  if (name) {
+    const want = fold(name[1]);
+    const found = [...state.users.values()].filter((u) => !u.deleted && !isMe(u.username) &&
+      (fold(u.username).startsWith(want) || fold(nameOf(u)).split(/\s+/).some((w) => w.startsWith(want))));
+    found.sort((a, b) => state.online.has(b.username) - state.online.has(a.username) || (fold(nameOf(a)) < fold(nameOf(b)) ? -1 : 1));
+    offer('People to mention', at - name[1].length - 1, found.length === 1 && fold(found[0].username) === want ? [] : found.slice(0, 6).map((u) => ({ text: `@${u.username} `,
+      nodes: [avatar(u, true), h('span', { class: 'cut' }, h('span', null, h('b', { dir: 'auto' }, nameOf(u)), ' ', h('small', null, '@', u.username)))] })));
+  } else if (emoji) {
+    const found = await suggestions(emoji[1].replace(/:/g, '').toLowerCase());
+    if (box.selectionStart !== at) return;
+    if (emoji[1].endsWith(':')) {
+      endList();
+      if (found.length && found[0].exact) box.setRangeText(found[0][0], at - emoji[1].length, at, 'end');
+      return;
+    }
+    offer('Emoji to insert', at - emoji[1].length, found.slice(0, 6).map(([sign, label]) => ({ text: sign, nodes: [sign + ' ' + label] })));
+  } else endList();
+}
+
+function offer(label, from, options) {
+  endList();
+  if (!options.length) return;
+  list = { from, options, chosen: 0, node: h('ul', { class: 'pop', role: 'listbox', id: 'complete', 'aria-label': label }) };
+  options.forEach((o, i) => list.node.append(h('li', { role: 'option', id: 'o' + i, class: 'it', 'aria-selected': String(i === 0),
+    onpointerdown: (e) => { e.preventDefault(); choose(i); } }, o.nodes)));
+  form.prepend(list.node);
+  box.setAttribute('aria-controls', 'complete');
+  box.setAttribute('aria-activedescendant', 'o0');
+}
+
+function endList() {
+  if (!list) return;
+  list.node.remove();
+  list = null;
+  box.removeAttribute('aria-controls');
+  box.removeAttribute('aria-activedescendant');
+}
+
+function choose(i) {
+  const { from, options } = list;
+  endList();
+  box.setRangeText(options[i].text, from, box.selectionStart, 'end');
+  box.focus();
+  grow();
+  later();
+}
+
+// What is typed is already one of the names: then Enter sends.
+function whole() {
+  const word = fold(box.value.slice(list.from, box.selectionStart));
+  return list.options.some((o) => fold(o.text.trim()) === word);
+}
+
+function listKeys(e) {
+  const step = e.key === 'ArrowDown' ? 1 : e.key === 'ArrowUp' ? -1 : 0;
+  if (step) {
+    const n = list.options.length;
+    list.node.children[list.chosen].setAttribute('aria-selected', 'false');
+    list.moved = true;
+    list.chosen = (list.chosen + step + n) % n;
+    list.node.children[list.chosen].setAttribute('aria-selected', 'true');
+    box.setAttribute('aria-activedescendant', 'o' + list.chosen);
+  } else if ((e.key === 'Enter' && !e.shiftKey) || (e.key === 'Tab' && !e.shiftKey)) choose(list.chosen);
+  else if (e.key === 'Escape') endList();
+  else return false;
+  e.preventDefault();
+  return true;
+}

@@ -1,0 +1,45 @@
+// The two forms at the door: log in and create an account. On success the server has set the cookie and the page goes
+// to the chat. An invitation comes in the fragment (#invite=TOKEN), which reaches no log, and goes with the form.
+import { $, fill, alertBox } from './dom.js';
+import { call, sentence } from './api.js';
+
+const form = $('form');
+const errors = $('#errors');
+const submit = $('button', form);
+const { username, password } = form.elements;
+const registering = form.dataset.call === 'register';
+const invite = () => new URLSearchParams(location.hash.slice(1)).get('invite');
+
+for (const node of document.querySelectorAll('[data-origin]')) node.textContent = location.origin;
+const other = $('#other');
+if (invite()) {
+  other.hash = location.hash;
+  if (registering) $('#invited').hidden = false;
+}
+
+form.addEventListener('submit', async (e) => {
+  e.preventDefault();
+  if (submit.disabled) return;
+  submit.disabled = true;
+  errors.textContent = '';
+  for (const field of [username, password]) field.removeAttribute('aria-invalid');
+  const body = { username: username.value.trim(), password: password.value };
+  if (registering && invite()) body.invite = invite();
+  try {
+    await call('POST', `/api/${form.dataset.call}`, body);
+    location.replace('/');
+    return;
+  } catch (error) {
+    fill(errors, alertBox(sentence(error, {
+      stop_word: 'That name holds a word that is not allowed here. Choose another one.',
+      blocked: 'This account is blocked. An administrator can open it again.',
+    })));
+    const wrong = /username|name_taken|stop_word/.test(error.code) ? username : /password|credentials/.test(error.code) ? password : null;
+    if (wrong) wrong.setAttribute('aria-invalid', 'true');
+    (wrong || submit).focus();
+    if (wrong === password && !registering) password.select();
+  }
+  submit.disabled = false;
+  if (document.activeElement === document.body) submit.focus();
+});
+submit.disabled = false;

@@ -1,0 +1,508 @@
+// The list of messages: a window of nodes over all that is held, so that ten thousand messages scroll as ten do.
+// It owns the scroll position: at the end it follows what comes, elsewhere it stays on the words in view
+// whatever is put in above them. It asks for older history near the top and says how far one has read.
+import { $, h, put, fill, picture, icon, button, lamp } from './dom.js';
+import { day, dayLabel, count } from './format.js';
+import { state, on, room, isMe, mayDelete, find } from './store.js';
+import { build, refresh, refreshSeen, signature, isFirst, toggleSeen, toolbar } from './message.js';
+import * as outbox from './outbox.js';
+import { request, link } from './socket.js';
+
+const AROUND = 30;            // messages kept in the page on either side of those in view
+const SLACK = 10;             // fewer than that beyond the edge of the view: the window moves
+const END = 48;               // nearer to the end than this, px, is at the end
+
+const log = $('.log');
+const top = h('div', { class: 'gap' });
+const bottom = h('div', { class: 'gap' });
+const jump = $('#jump');
+const jumpUp = $('#unread');
+let act = () => {};           // what a tool of a message does: act('reply' | 'edit' | 'delete', item)
+let onRead = () => {};        // onRead(id): everything up to it has been in view
+
+let items = [];
+let range = [0, 0];
+let nodes = new Map();        // key → {node, sig, extra: [separators before it]}
+let heights = new Map();      // key → px, measured when it was in the page
+let average = 56;
+let follow = true;            // at the end, and staying there
+let below = 0;                // messages that came while scrolled up
+let pending = false;
+let busy = 0;                 // the room whose older page is on its way
+let quietTimer = 0;
+let today = 0;
+let width = 0;
+
+export function start(actions, read) {
+  act = actions;
+  onRead = read;
+  log.append(top, bottom);
+  log.addEventListener('scroll', scrolled, { passive: true });
+  log.addEventListener('pointerover', (e) => tools(e.target.closest && e.target.closest('.msg')));
+  log.addEventListener('focusin', (e) => tools(e.target.closest('.msg')));
+  log.addEventListener('click', clicked);
+  log.addEventListener('keydown', keys);
+  jump.addEventListener('click', () => { toEnd(); $('#box').focus(); });
+  jumpUp.addEventListener('click', () => toUnread(true));
+  on('message outbox users', (d) => { if (d && d.room && d.room.id !== state.room) return; arrived(d); schedule(); });
+  on('seen', (f) => { if (f.room === state.room) ticks(); });
+  on('history', (d) => { if (d.id === state.room) { if (d.first) opened(); else schedule(); } });
+  if (typeof ResizeObserver === 'function') new ResizeObserver(resized).observe(log);
+  setInterval(() => { if (today !== day(Date.now())) schedule(); }, 30000);
+}
+
+// Shows the room in view from the beginning: at the unread line if there is one, else at the end.
+export function show() {
+  nodes = new Map();
+  heights = new Map();
+  items = [];
+  range = [0, 0];
+  below = 0;
+  follow = true;
+  while (top.nextSibling !== bottom) top.nextSibling.remove();
+  const r = room();
+  if (!r) return;
+  r.line = r.unread ? r.seen : null;
+  if (!r.loaded && link.state === 'up') request({ type: 'history', room: r.id, limit: 50 }).catch(() => {});
+  opened();
+}
+
+function opened() {
+  const r = room();
+  if (r && r.line === null && r.unread) r.line = r.seen;
+  collect();
+  quiet();
+  render(Math.max(0, items.length - 2 * AROUND), items.length);
+  log.scrollTop = log.scrollHeight;
+  const at = firstUnread();
+  if (at >= 0 && r.msgs[0].id <= r.line) toUnread(false);
+  after();
+}
+
+function collect() {
+  const r = room();
+  if (!r) { items = []; return; }
+  const held = r.msgs;
+  items = new Array(held.length);
+  for (let i = 0; i < held.length; i++) items[i] = { key: 'm' + held[i].id, m: held[i], out: null };
+  for (const out of outbox.waitingIn(r.id))
+    items.push({ key: 'o' + out.nonce, out, m: { room: r.id, sender: state.me.username, text: out.text, time: out.time, reply: out.reply } });
+}
+
+export function schedule() {
+  if (pending) return;
+  pending = true;
+  let done = false;
+  const run = () => {
+    if (done) return;
+    done = true;
+    pending = false;
+    update();
+  };
+  requestAnimationFrame(run);
+  setTimeout(run, 120);       // a page in the background gets no frames
+}
+
+// A message came: may the reader hear of it, does it count below, does the unread line begin here?
+let spoken = false;
+function arrived(d) {
+  const m = d && d.message;
+  if (!m || !d.isNew) return;
+  const r = d.room;
+  if (m.nonce && isMe(m.sender)) {
+    // Our own word has come back: its nodes stay, only the tick changes.
+    const entry = nodes.get('o' + m.nonce);
+    if (entry) {
+      nodes.delete('o' + m.nonce);
+      nodes.set('m' + m.id, entry);
+      entry.node.dataset.key = 'm' + m.id;
+    }
+    r.line = null;
+  } else if (!isMe(m.sender) && m.id === r.msgs[r.msgs.length - 1].id) {
+    spoken = true;
+    if (r.line === null && (!follow || !present())) r.line = m.id - 1;
+    if (!follow) below++;
+  }
+}
+
+export const present = () => document.visibilityState === 'visible' && document.hasFocus();
+
+function update() {
+  const anchor = follow ? null : anchorNow();
+  const say = spoken;
+  spoken = false;
+  const before = items.length;
+  collect();
+  if (!say || items.length < before) quiet();
+  today = day(Date.now());
+  if (follow) {
+    render(Math.max(0, items.length - 2 * AROUND), items.length);
+    log.scrollTop = log.scrollHeight;
+  } else {
+    const at = anchor ? indexOf(anchor.key) : -1;
+    const a = at < 0 ? range[0] : Math.max(0, at - AROUND);
+    render(a, Math.min(items.length, at < 0 ? range[1] : at + 2 * AROUND));
+    restore(anchor);
+  }
+  after();
+}
+
+function indexOf(key) {
+  if (key[0] === 'm') {
+    const r = room();
+    const at = find(r, Number(key.slice(1)));
+    return at < r.msgs.length && items[at] && items[at].key === key ? at : -1;
+  }
+  return items.findIndex((i) => i.key === key);
+}
+
+// The first message in view and where it stands: the point that must not move.
+function anchorNow() {
+  const edge = log.getBoundingClientRect().top;
+  for (let n = top.nextSibling; n !== bottom; n = n.nextSibling) {
+    if (!n.dataset.key) continue;
+    const box = n.getBoundingClientRect();
+    if (box.bottom > edge) return { key: n.dataset.key, at: box.top - edge };
+  }
+  return null;
+}
+
+function restore(anchor) {
+  const entry = anchor && nodes.get(anchor.key);
+  if (!entry || !entry.node.isConnected) return;
+  const moved = entry.node.getBoundingClientRect().top - log.getBoundingClientRect().top - anchor.at;
+  if (Math.abs(moved) >= 1) log.scrollTop += moved;
+}
+
+// Puts items a..b into the page. Nodes that stay are not touched; what goes is measured first.
+function render(a, b) {
+  measure();
+  const wanted = [];
+  const keepKeys = new Set();
+  const r = room();
+  for (let i = a; i < b; i++) {
+    const item = items[i];
+    const before = items[i - 1];
+    const newDay = !before || day(before.m.time) !== day(item.m.time);
+    const line = r.line !== null && !item.out && item.m.id > r.line && !isMe(item.m.sender) && firstUnread() === i;
+    const first = newDay || line || isFirst(item, before);
+    const sig = signature(item, first) + (newDay ? dayLabel(item.m.time) : '') + line;
+    let entry = nodes.get(item.key);
+    if (!entry || entry.sig !== sig) {
+      const old = entry;
+      entry = { sig, node: build(item, first), extra: [] };
+      if (newDay) entry.extra.push(separator('day', dayLabel(item.m.time)));
+      if (line) entry.extra.push(separator('new', 'New'));
+      nodes.set(item.key, entry);
+      if (old) replace(old, entry);
+    } else refresh(entry.node, item);
+    refreshSeen(entry.node, item);
+    keepKeys.add(item.key);
+    wanted.push(...entry.extra, entry.node);
+  }
+  for (const [key, entry] of nodes) {
+    if (keepKeys.has(key)) continue;
+    if (entry.node.contains(document.activeElement)) log.focus({ preventScroll: true });
+    for (const n of entry.extra) n.remove();
+    entry.node.remove();
+    nodes.delete(key);
+  }
+  for (let n = top.nextSibling; n !== bottom;) {
+    const next = n.nextSibling;
+    if (!n.dataset.key && !n.dataset.sep) n.remove();
+    n = next;
+  }
+  let cursor = top.nextSibling;
+  for (const n of wanted) {
+    if (n === cursor) cursor = cursor.nextSibling;
+    else log.insertBefore(n, cursor);
+  }
+  while (cursor !== bottom) { const next = cursor.nextSibling; cursor.remove(); cursor = next; }
+  range = [a, b];
+  top.style.height = sum(0, a) + 'px';
+  bottom.style.height = sum(b, items.length) + 'px';
+  note(r);
+}
+
+function replace(old, entry) {
+  const focused = old.node === document.activeElement;
+  if (old.node.querySelector('.seen')) entry.node.append(old.node.querySelector('.seen'));
+  for (const n of old.extra) n.remove();
+  if (old.node.isConnected) old.node.replaceWith(entry.node);
+  if (focused) entry.node.focus({ preventScroll: true });
+}
+
+const separator = (cls, text) => h('div', { class: cls, role: 'separator', 'aria-label': text, 'data-sep': 1 }, text);
+
+function firstUnread() {
+  const r = room();
+  if (!r || r.line === null) return -1;
+  for (let i = find(r, r.line + 1); i < r.msgs.length; i++) if (!isMe(r.msgs[i].sender)) return i;
+  return -1;
+}
+
+function measure() {
+  let last = 0;
+  let n = 0;
+  let total = 0;
+  for (const [key, entry] of nodes) {
+    if (!entry.node.isConnected) continue;
+    const from = entry.extra.length ? entry.extra[0] : entry.node;
+    const next = entry.node.nextSibling;
+    last = next.getBoundingClientRect().top - from.getBoundingClientRect().top;
+    if (last <= 0) continue;
+    heights.set(key, last);
+    total += last;
+    n++;
+  }
+  if (n > 10) average = total / n;
+}
+
+function sum(a, b) {
+  let px = 0;
+  for (let i = a; i < b; i++) px += heights.get(items[i].key) || average;
+  return px;
+}
+
+// What stands in the list besides messages: loading, the beginning, the first day.
+function note(r) {
+  top.textContent = '';
+  if (!items.length && r) {
+    log.insertBefore(r.loaded && r.more === false ? hello(r) : h('p', { class: 'soft hello' },
+      link.state === 'up' || !link.tried ? 'Loading messages…' : 'The messages come when the server answers.'), bottom);
+  }
+}
+
+function hello(r) {
+  const lobby = r.id === 1;
+  const alone = state.users.size <= 1;
+  const box = h('div', { class: 'hello' }, picture('scene', 'scene', '0 0 320 132'), h('h2', null, 'It is quiet in here'));
+  if (!lobby) return put(box, h('p', { class: 'soft' }, 'Nobody has written in this room yet. The first word is yours.'));
+  const local = /^(localhost|127\.|\[::1\])/.test(location.hostname);
+  put(box, h('p', { class: 'soft f' }, alone ? 'You are the first. ' : 'Nobody has written yet. ', local
+    ? 'This address works on this computer only. To let others on the network in, have the server listen on the network too, as its README tells in one line.'
+    : 'Ask the others to open this address in a browser on the same network. They pick a name and land in this room.'));
+  const copy = button([icon('copy'), 'Copy address'], () => copyAddress(copy));
+  return put(box, h('div', { class: 'card' }, h('div', { class: 'grow' },
+    h('p', { class: 'addr f', dir: 'ltr', id: 'addr' }, location.origin), h('p', null, copy))));
+}
+
+// The clipboard API wants https; on plain http the old command does.
+async function copyAddress(button) {
+  let ok = false;
+  try { await navigator.clipboard.writeText(location.origin); ok = true; } catch (e) {
+    const area = put(document.body, h('textarea', { class: 'vh', 'aria-hidden': 'true' })).lastChild;
+    area.value = location.origin;
+    area.select();
+    try { ok = document.execCommand('copy'); } catch (e2) { ok = false; }
+    area.remove();
+    button.focus();
+  }
+  fill(button, icon('copy'), ok ? 'Copied' : 'Select and copy it by hand');
+}
+
+function scrolled() {
+  if (!items.length || log.scrollHeight <= log.clientHeight) { after(); return; }
+  const distance = log.scrollHeight - log.scrollTop - log.clientHeight;
+  follow = distance < END && range[1] === items.length;
+  if (follow) below = 0;
+  const [a, b] = range;
+  const [first, last] = inView();
+  const short = (first - a < SLACK && a > 0) || (b - last < SLACK && b < items.length);
+  if (short) {
+    quiet();
+    const anchor = anchorNow();
+    render(Math.max(0, first - AROUND), Math.min(items.length, last + 1 + AROUND));
+    if (anchor && nodes.has(anchor.key)) restore(anchor);
+  }
+  after();
+}
+
+// Indexes of the first and the last item in view; between the edges of the window by guess.
+function inView() {
+  const edge = log.getBoundingClientRect();
+  const box = (n) => n.getBoundingClientRect();
+  if (top.nextSibling === bottom || box(top).bottom >= edge.bottom || box(bottom).top <= edge.top) {
+    let y = log.scrollTop;
+    let i = 0;
+    while (i < items.length - 1 && y > 0) y -= heights.get(items[i++].key) || average;
+    return [i, Math.min(items.length - 1, i + Math.ceil(log.clientHeight / average))];
+  }
+  let first = range[1] - 1;
+  let last = range[0];
+  for (let i = range[0]; i < range[1]; i++) {
+    const e = nodes.get(items[i].key);
+    if (!e) continue;
+    const r = box(e.node);
+    if (r.bottom > edge.top && i < first) first = i;
+    if (r.top < edge.bottom && i > last) last = i;
+  }
+  return [first, last];
+}
+
+// After anything moved: buttons, older history, how far one has read.
+function after() {
+  const r = room();
+  if (!r) return;
+  const distance = log.scrollHeight - log.scrollTop - log.clientHeight;
+  const up = items.length > 0 && distance > 160;
+  jump.hidden = !up && below === 0;
+  fill(jump, icon('down'), below ? `Jump to latest (${count(below)})` : 'Jump to latest');
+  const at = firstUnread();
+  const unseen = at >= 0 && inView()[0] > at;
+  jumpUp.hidden = !(unseen && r.msgs[at] && r.line !== null && !nodeInView(at) && distance < 160 * 1e6 && above(at));
+  if (!jumpUp.hidden) fill(jumpUp, icon('down'), 'Jump to first unread');
+  if (r.loaded && r.more && range[0] === 0 && log.scrollTop < 900) older(r);
+  read(r);
+}
+
+const nodeInView = (at) => { const [a, b] = inView(); return at >= a && at <= b; };
+const above = (at) => at < inView()[0];
+
+function read(r) {
+  if (!r.msgs.length || !present() || document.querySelector('dialog[open].dlg')) return;
+  const [, last] = inView();
+  const m = r.msgs[Math.min(last, r.msgs.length - 1)];
+  if (m && m.id > r.seen) onRead(r, m.id);
+}
+
+export const reread = () => { const r = room(); if (r) { after(); } };
+
+async function older(r) {
+  if (busy === r.id || link.state !== 'up' || !r.msgs.length) return false;
+  busy = r.id;
+  quiet();
+  log.setAttribute('aria-busy', 'true');
+  try {
+    await request({ type: 'history', room: r.id, before: r.msgs[0].id, limit: 100 });
+    return true;
+  } catch (e) {
+    return false;
+  } finally {
+    busy = 0;
+  }
+}
+
+// What is put in while this holds is not read out: it is history, or one's own.
+function quiet() {
+  log.setAttribute('aria-live', 'off');
+  clearTimeout(quietTimer);
+  quietTimer = setTimeout(() => {
+    log.setAttribute('aria-live', 'polite');
+    log.removeAttribute('aria-busy');
+  }, 400);
+}
+
+function ticks() {
+  for (let i = range[0]; i < range[1] && i < items.length; i++) {
+    const entry = nodes.get(items[i].key);
+    if (entry) { refresh(entry.node, items[i]); refreshSeen(entry.node, items[i]); }
+  }
+}
+
+export function toEnd() {
+  follow = true;
+  below = 0;
+  update();
+}
+
+// Brings an item into view, in the middle or near the top.
+function toIndex(at, share) {
+  follow = false;
+  quiet();
+  render(Math.max(0, at - AROUND), Math.min(items.length, at + AROUND));
+  const entry = nodes.get(items[at].key);
+  const node = entry.extra[0] || entry.node;
+  log.scrollTop += node.getBoundingClientRect().top - log.getBoundingClientRect().top - log.clientHeight * share;
+  scrolled();
+  return entry.node;
+}
+
+export function toUnread(focus) {
+  const at = firstUnread();
+  if (at < 0) return;
+  const node = toIndex(at, 0.15);
+  if (focus) node.focus({ preventScroll: true });
+}
+
+// Goes to a message by its id, loading what lies between.
+export async function toMessage(id) {
+  const r = room();
+  while (!r.byId.has(id) && r.more && r.msgs.length && r.msgs[0].id > id) {
+    if (!(await older(r)) || r !== room()) return;
+    collect();
+  }
+  if (!r.byId.has(id)) return;
+  collect();
+  toIndex(indexOf('m' + id), 0.35).focus({ preventScroll: true });
+}
+
+function resized() {
+  if (width !== log.clientWidth) { width = log.clientWidth; heights = new Map(); }
+  if (follow) log.scrollTop = log.scrollHeight;
+  scrolled();
+}
+
+export const itemOf = (node) => { const at = node ? indexOf(node.dataset.key) : -1; return at < 0 ? null : items[at]; };
+
+// One toolbar wanders to the message under the pointer or in focus.
+let bar = null;
+function tools(node) {
+  if (bar && bar.parentNode === node) return;
+  const item = node && itemOf(node);
+  if (!item || item.out || item.m.deleted) return;
+  if (bar && bar.contains(document.activeElement)) return;
+  if (bar) bar.remove();
+  bar = toolbar(item, { reply: true, edit: isMe(item.m.sender), remove: mayDelete(item.m) }, act);
+  node.append(bar);
+}
+
+function clicked(e) {
+  const link = e.target.closest('[data-jump]');
+  if (link) {
+    e.preventDefault();
+    toMessage(Number(link.dataset.jump));
+    return;
+  }
+  const words = e.target.closest('.own > .txt');
+  if (!words || e.target.closest('a,button') || String(getSelection())) return;
+  seenOf(words.parentNode);
+}
+
+function seenOf(node) {
+  const item = itemOf(node);
+  if (!item || !isMe(item.m.sender)) return;
+  for (const other of log.querySelectorAll('.seen')) if (other.parentNode !== node) other.remove();
+  toggleSeen(node, item);
+  if (follow) log.scrollTop = log.scrollHeight;
+}
+
+function keys(e) {
+  const node = e.target.closest('.msg');
+  if (e.target !== log && e.target !== node) return;
+  if (e.ctrlKey || e.altKey || e.metaKey) return;
+  const step = e.key === 'ArrowUp' ? -1 : e.key === 'ArrowDown' ? 1 : 0;
+  if (step) {
+    const [, last] = inView();
+    const at = node ? indexOf(node.dataset.key) + step : last;
+    if (at < 0) { log.scrollTop = 0; e.preventDefault(); return; }
+    if (at >= items.length) return;
+    e.preventDefault();
+    if (!nodes.has(items[at].key)) toIndex(at, 0.5);
+    const next = nodes.get(items[at].key).node;
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: 'nearest' });
+  } else if (e.key === 'End') { e.preventDefault(); toEnd(); }
+  else if (node) {
+    const item = itemOf(node);
+    if (!item) return;
+    const key = e.key.toLowerCase();
+    if (key === 'enter') seenOf(node);
+    else if (item.out || item.m.deleted) return;
+    else if (key === 'r') act('reply', item);
+    else if (key === 'e' && isMe(item.m.sender)) act('edit', item);
+    else if ((key === 'delete' || key === 'backspace') && mayDelete(item.m)) act('delete', item);
+    else return;
+    e.preventDefault();
+  }
+}

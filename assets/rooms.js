@@ -1,0 +1,74 @@
+// The list of rooms: which one is in view, how much is unread in the others. The address of a room is the fragment
+// #r and its number, so that the browser's own back and forward work. Dialogs about rooms are in room.js.
+import { $, h, fill, icon, hidden } from './dom.js';
+import { count } from './format.js';
+import { state, on, room } from './store.js';
+
+const list = $('#rooms');
+const app = $('.app');
+let opened = () => {};
+
+export function start(onOpen) {
+  opened = onOpen;
+  addEventListener('hashchange', () => go(fromHash()));
+  on('rooms', draw);
+  on('left', (id) => { if (id === state.room) { location.hash = '#r1'; go(1); } });
+  $('#back').addEventListener('click', () => { app.dataset.pane = 'rooms'; const at = list.querySelector('[aria-current]'); if (at) at.focus(); });
+  for (const [id, what] of [['#new-room', 'create'], ['#find-room', 'find'], ['#room-button', 'about']])
+    $(id).addEventListener('click', async () => (await import('./room.js'))[what]());
+  list.addEventListener('click', (e) => {
+    const link = e.target.closest('a');
+    if (!link || e.ctrlKey || e.metaKey || e.shiftKey) return;
+    app.dataset.pane = 'chat';
+    // The same room again: there is no hashchange to bring it to view.
+    if (Number(link.dataset.id) === state.room) { e.preventDefault(); opened(); }
+  });
+}
+
+export function fromHash() {
+  const m = /^#r(\d{1,15})$/.exec(location.hash);
+  return m ? Number(m[1]) : 1;
+}
+
+export function go(id) {
+  if (!state.rooms.has(id)) id = state.rooms.has(1) ? 1 : [...state.rooms.keys()][0];
+  if (id === undefined) return;
+  state.room = id;
+  app.dataset.pane = 'chat';
+  draw();
+  opened();
+}
+
+const sorted = () => [...state.rooms.values()].filter((r) => r.kind !== 'direct').sort((a, b) =>
+  (b.id === 1) - (a.id === 1) || Boolean(a.archived) - Boolean(b.archived) || a.name.localeCompare(b.name));
+
+// Alt and an arrow: the next room with something unread, or just the next one.
+export function step(dir) {
+  const all = sorted();
+  const at = all.findIndex((r) => r.id === state.room);
+  const around = all.map((_, i) => all[(at + dir * (i + 1) + all.length * 2) % all.length]);
+  const next = around.find((r) => r.unread && r.id !== state.room) || around[0];
+  if (next && next.id !== state.room) location.hash = '#r' + next.id;
+}
+
+function draw() {
+  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.id : null;
+  fill(list, sorted().map((r) => {
+    const n = r.unread;
+    const badge = !n ? null : r.mentions
+      ? h('span', { class: 'n at' }, h('span', { 'aria-hidden': 'true', dir: 'ltr' }, '@' + count(r.mentions)), hidden(` ${count(n)} unread, ${count(r.mentions)} ${r.mentions === 1 ? 'mention' : 'mentions'}`))
+      : h('span', { class: 'n' }, n >= 999 ? '999+' : count(n), hidden(' unread'));
+    return h('li', null, h('a', { class: n ? 'it un' : 'it', href: '#r' + r.id, 'data-id': r.id, 'aria-current': r.id === state.room && 'page', title: r.name },
+      icon(r.private ? 'lock' : 'box'), h('span', { class: 'cut' }, h('span', { dir: 'auto' }, r.name),
+        r.private && hidden(' (private)'), r.archived && h('small', null, 'archived')), badge));
+  }));
+  if (focused) { const a = list.querySelector(`[data-id="${focused}"]`); if (a) a.focus({ preventScroll: true }); }
+}
+
+// The head of the chat: name, topic, and the button for what can be done with the room.
+export function head() {
+  const r = room();
+  if (!r) return;
+  $('#room-name').textContent = r.name;
+  $('#topic').textContent = r.topic || (r.id === 1 ? 'Everyone who joins starts here.' : r.private ? 'A private room.' : '');
+}
