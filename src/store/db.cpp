@@ -1,0 +1,183 @@
+// Connections to SQLite: how they are opened (pragmas, memory), their prepared statements, and what its result codes mean for us. Owns the static
+// memory that SQLite works in. A connection belongs to one thread at a time; db_start runs once, before any thread.
+#include "store/db.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+static const char *const sql_text[] = {
+#define X(name, text) text,
+    CB_SQL(X)
+#undef X
+};
+
+// --- memory
+
+// Pages have places of their own: from the heap each would take 8 KiB, since that heap gives powers of two and a page is 4 KiB and a header.
+constexpr int page_bytes = 4096;
+constexpr int pages_writer = 96; // the index of nonces is hit at random; more pages than these save little, since the kernel has the rest
+constexpr int pages_reader = 48;
+constexpr int page_places = 176; // both, and a copy being made
+constexpr int page_header_max = 512;
+constexpr int heap_bytes = 2 * 1024 * 1024;
+alignas(16) static char page_memory[page_places * (page_bytes + page_header_max)];
+alignas(16) static char heap_memory[heap_bytes];
+
+static void sqlite_log(void *, int code, const char *message) {
+    // A statement prepared anew after a schema step, and the recovery of a log after a kill, are daily business.
+    if (code == SQLITE_SCHEMA || (code & 0xff) == SQLITE_NOTICE || (code & 0xff) == SQLITE_CONSTRAINT) return;
+    log_debug("sqlite: %s (%d)", message, code);
+}
+
+void db_start(bool bounded) {
+    static bool started = false;
+    if (started) return;
+    started = true;
+    // Each of these is refused where SQLite was built without it; then it works as it was built.
+    sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0); // helps preparing, which we do once
+    sqlite3_config(SQLITE_CONFIG_LOG, sqlite_log, nullptr);
+    int header = 0;
+    sqlite3_config(SQLITE_CONFIG_PCACHE_HDRSZ, &header);
+    if (header > 0 && header <= page_header_max) {
+        int place = (page_bytes + header + 7) & ~7;
+        sqlite3_config(SQLITE_CONFIG_PAGECACHE, page_memory, place, (int)(sizeof page_memory) / place);
+    }
+    if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);
+    sqlite3_initialize();
+}
+
+// --- connections
+
+bool db_open(Db &db, const char *path, DbMode mode, Buf *error) {
+    int flags = SQLITE_OPEN_NOMUTEX | (mode == DbMode::write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+    db = {};
+    int rc = sqlite3_open_v2(path, &db.handle, flags, nullptr);
+    if (rc != SQLITE_OK) {
+        buf_printf(*error, "cannot open %s: %s", path, db.handle ? sqlite3_errmsg(db.handle) : "out of memory");
+        db_close(db, false);
+        return false;
+    }
+    sqlite3_extended_result_codes(db.handle, 1);
+    // A stranger (a shell, a backup tool) may hold a lock for a moment; the loop must not wait long for it.
+    sqlite3_busy_timeout(db.handle, mode == DbMode::write ? 250 : 1000);
+    sqlite3_db_config(db.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+    char pragmas[256];
+    snprintf(pragmas, sizeof pragmas, "PRAGMA cache_size=%d; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0; PRAGMA trusted_schema=OFF; %s",
+             mode == DbMode::write ? pages_writer : pages_reader,
+             // A checkpoint is the writer's decision; what is deleted is overwritten with zeros.
+             mode == DbMode::write ? "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=4194304" : "PRAGMA query_only=OFF");
+    if (db_exec(db, pragmas)) return true;
+    buf_printf(*error, "cannot open %s: %s", path, db.reason);
+    db_close(db, false);
+    return false;
+}
+
+void db_close(Db &db, bool checkpoint) {
+    for (sqlite3_stmt *&statement : db.statements) {
+        sqlite3_finalize(statement);
+        statement = nullptr;
+    }
+    if (db.handle) {
+        if (!checkpoint) sqlite3_db_config(db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+        sqlite3_close(db.handle);
+    }
+    db.handle = nullptr;
+}
+
+// --- failures
+
+static bool errno_is_space(int code) {
+    // A quota and a file size limit are a full disk to us; SQLite takes only the first for one.
+    return code == ENOSPC || code == EDQUOT || code == EFBIG;
+}
+
+static Failure failure_of(const Db &db, int rc) {
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE: return Failure::none;
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_TOOBIG: return Failure::rule;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_NOMEM:
+    case SQLITE_INTERRUPT: return Failure::passing;
+    case SQLITE_FULL: return Failure::full;
+    case SQLITE_IOERR:
+        if (rc == SQLITE_IOERR_NOMEM || rc == SQLITE_IOERR_BLOCKED) return Failure::passing;
+        return errno_is_space(sqlite3_system_errno(db.handle)) ? Failure::full : Failure::broken;
+    default: return Failure::broken;
+    }
+}
+
+void db_note(Db &db, int rc, const char *what) {
+    Failure failure = failure_of(db, rc);
+    if (failure <= db.failure) return;
+    db.failure = failure;
+    snprintf(db.reason, sizeof db.reason, "%s: %s (%d)", what, db.handle ? sqlite3_errmsg(db.handle) : "closed", rc);
+}
+
+bool db_exec(Db &db, const char *sql) {
+    int rc = sqlite3_exec(db.handle, sql, nullptr, nullptr, nullptr);
+    db_note(db, rc, "sql");
+    return rc == SQLITE_OK;
+}
+
+int64_t db_value(Db &db, const char *sql) {
+    sqlite3_stmt *statement = nullptr;
+    int64_t value = -1;
+    int rc = sqlite3_prepare_v2(db.handle, sql, -1, &statement, nullptr);
+    if (rc == SQLITE_OK) rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW) value = sqlite3_column_int64(statement, 0);
+    db_note(db, rc, "sql");
+    sqlite3_finalize(statement);
+    return value;
+}
+
+// --- queries
+
+sqlite3_stmt *db_statement(Db &db, Sql sql) {
+    sqlite3_stmt *&statement = db.statements[(int)sql];
+    if (statement) return statement;
+    if (!db.handle) {
+        db_note(db, SQLITE_CANTOPEN, "not open");
+        return nullptr;
+    }
+    int rc = sqlite3_prepare_v3(db.handle, sql_text[(int)sql], -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+    db_note(db, rc, "prepare");
+    return statement;
+}
+
+void db_bind(sqlite3_stmt *statement, int at, int64_t value) {
+    if (statement) sqlite3_bind_int64(statement, at, value);
+}
+
+void db_bind(sqlite3_stmt *statement, int at, std::string_view text) {
+    // An empty view has a null pointer, which SQLite would take for NULL.
+    if (statement) sqlite3_bind_text(statement, at, text.empty() ? "" : text.data(), (int)text.size(), SQLITE_STATIC);
+}
+
+void db_bind(sqlite3_stmt *statement, int at, Blob blob) {
+    if (statement) sqlite3_bind_blob(statement, at, blob.data, (int)blob.size, SQLITE_STATIC);
+}
+
+bool query_step(Query &q) {
+    if (!q.statement) return false;
+    int rc = sqlite3_step(q.statement);
+    if (rc == SQLITE_ROW) return true;
+    if (rc != SQLITE_DONE) db_note(q.db, rc, sqlite3_sql(q.statement));
+    return false;
+}
+
+std::string_view query_text(const Query &q, int column) {
+    const void *data = sqlite3_column_blob(q.statement, column);
+    return {static_cast<const char *>(data), (size_t)sqlite3_column_bytes(q.statement, column)};
+}

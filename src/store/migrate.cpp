@@ -1,0 +1,136 @@
+// Two things done to a whole database: bringing its schema up to date, step by step, and copying it (for backups, and before a schema step).
+// Runs on the thread of the connection it is given; owns only files while they are made.
+#include "store/db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// --- schema steps
+
+static const char step_mark[] = "\n-- migration ";
+
+// The text of step `number` (from 1); null when there is none.
+static const char *step_find(const char *schema, int number, size_t *length) {
+    char mark[40];
+    snprintf(mark, sizeof mark, "%s%d\n", step_mark, number);
+    const char *begin = strstr(schema, mark);
+    if (!begin) return nullptr;
+    begin += strlen(mark);
+    const char *end = strstr(begin, step_mark);
+    *length = end ? (size_t)(end - begin) : strlen(begin);
+    return begin;
+}
+
+static bool step_run(Db &db, const char *schema, int number, Buf *error) {
+    size_t length = 0;
+    const char *text = step_find(schema, number, &length);
+    ScopedBuf sql;
+    buf_printf(sql, "BEGIN IMMEDIATE;\n");
+    buf_add(sql, {text, length});
+    buf_printf(sql, "\n;PRAGMA user_version = %d; COMMIT;", number);
+    buf_add_char(sql, 0);
+    db_forgive(db);
+    if (db_exec(db, sql.data)) return true;
+    buf_printf(*error, "the database could not be brought to version %d: %s", number, db.reason);
+    if (!sqlite3_get_autocommit(db.handle)) db_exec(db, "ROLLBACK");
+    return false;
+}
+
+bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
+    int known = 0;
+    for (size_t length; step_find(schema, known + 1, &length);) known++;
+    int64_t version = db_value(db, "PRAGMA user_version");
+    bool is_new = version == 0 && db_value(db, "SELECT count(*) FROM sqlite_schema") == 0;
+    if (version < 0 || db.failure != Failure::none) {
+        buf_printf(*error, "%s cannot be read: %s", path, db.reason);
+        return false;
+    }
+    if (version == 0 && !is_new) {
+        buf_printf(*error, "%s is a database, but not of ChatterBox; put it elsewhere", path);
+        return false;
+    }
+    if (version > known) {
+        buf_printf(*error, "%s was written by a newer ChatterBox (its version is %lld, this program knows %d); run the newer program", path,
+                   (long long)version, known);
+        return false;
+    }
+    for (int step = (int)version + 1; step <= known; step++) {
+        if (!is_new) {
+            char copy[PATH_MAX];
+            snprintf(copy, sizeof copy, "%s.before-%d", path, step);
+            if (!db_copy(db, copy, nullptr, error)) return false;
+        }
+        if (!step_run(db, schema, step, error)) return false;
+    }
+    return true;
+}
+
+// --- copies
+
+static int copy_may_go_on(void *stopping) {
+    return __atomic_load_n(static_cast<const uint32_t *>(stopping), __ATOMIC_RELAXED) != 0;
+}
+
+// What has been written to `path`, and the entry of a file in its folder, survive power loss after this.
+static bool sync_path(const char *path, int flags) {
+    int fd = open(path, flags | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool is_synced = fsync(fd) == 0;
+    close(fd);
+    return is_synced;
+}
+
+static bool sync_folder_of(const char *path) {
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash) return sync_path(".", O_RDONLY | O_DIRECTORY);
+    slash[slash == folder] = 0;
+    return sync_path(folder, O_RDONLY | O_DIRECTORY);
+}
+
+// Who restores the copy gets a database that nobody has seen: its epoch is made at the first start.
+static bool copy_forget_epoch(const char *path, Buf *error) {
+    Db db;
+    if (!db_open(db, path, DbMode::write, error)) return false;
+    bool is_done = db_exec(db, "PRAGMA journal_mode = MEMORY; UPDATE meta SET value = '' WHERE key = 'epoch'; UPDATE meta SET value = 1 WHERE key = 'clean'");
+    if (!is_done) buf_printf(*error, "cannot write %s: %s", path, db.reason);
+    db_close(db, true);
+    return is_done;
+}
+
+bool db_copy(Db &db, const char *path, const uint32_t *stopping, Buf *error) {
+    char temporary[PATH_MAX];
+    if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary) {
+        buf_printf(*error, "the path is too long");
+        return false;
+    }
+    // VACUUM INTO wants an empty file or none; ours has the right mode from its first byte on.
+    unlink(temporary);
+    int fd = open(temporary, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        buf_printf(*error, "cannot make %s: %s", temporary, strerror(errno));
+        return false;
+    }
+    close(fd);
+    if (stopping) sqlite3_progress_handler(db.handle, 1000, copy_may_go_on, const_cast<uint32_t *>(stopping));
+    char *sql = sqlite3_mprintf("VACUUM INTO %Q", temporary);
+    db_forgive(db);
+    bool is_done = sql && db_exec(db, sql);
+    sqlite3_free(sql);
+    if (stopping) sqlite3_progress_handler(db.handle, 0, nullptr, nullptr);
+    if (!is_done) buf_printf(*error, "cannot copy the database to %s: %s", path, db.failure == Failure::full ? "the disk is full" : db.reason);
+    is_done = is_done && copy_forget_epoch(temporary, error);
+    if (is_done && !(sync_path(temporary, O_RDONLY) && rename(temporary, path) == 0 && sync_folder_of(path))) {
+        buf_printf(*error, "cannot write %s: %s", path, strerror(errno));
+        is_done = false;
+    }
+    if (!is_done) unlink(temporary);
+    return is_done;
+}

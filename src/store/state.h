@@ -1,0 +1,81 @@
+// What the parts of the store share: the Store itself and the doors between writer, operations, readers and copies. Not for outside src/store.
+//
+// Threads. Everything belongs to the loop thread but: `writing` (and the batch's list) while `batch.in_flight` belongs to the writer thread,
+// `reading` to the reader thread, and the members marked atomic to whoever uses __atomic on them.
+#pragma once
+
+#include "store/db.h"
+
+struct Batch {
+    Job job;
+    StoreWrite *first;      // in the order of store_submit
+    uint32_t count;
+    bool in_flight;         // on the writer thread; a checkpoint alone has an empty list
+    bool is_checkpoint;     // after the list, if any
+    int64_t rev_after;      // of the log when it is committed
+    uint64_t commit_us;     // of COMMIT alone, the fsync in it; 0: nothing was written
+    Failure failure;        // of the batch as a whole
+};
+
+struct Store {
+    // fixed while it is open
+    char path[1024 + 32];   // DIR/chatterbox.db
+    int lock_fd;
+    Durability durability;
+    uv_loop_s *loop;
+    StoreFailed failed;
+    // the log
+    char epoch[uuid_chars + 1];
+    int64_t rev;            // of the newest change whose completion has run
+    int64_t rev_committed;  // of the newest in the database; the writer's
+    // writing
+    Db writing;
+    Worker *writer;
+    Batch batch;
+    StoreWrite *first, *last;
+    uint32_t waiting;
+    uint32_t commit_mean_us;
+    bool is_broken;         // until store_reopen: everything is answered `unavailable`
+    bool is_closing;        // nothing more is taken
+    uint32_t commits_begun; // atomic; counts up before a COMMIT, so that whoever sees its rows sees the count
+    uint32_t commits_told;  // of them the completions have run
+    uint32_t wal_frames;    // pages in the write-ahead log after the last commit; the writer's
+    uint32_t checkpoint_at; // frames; the writer's
+    uint64_t full_logged_ms;
+    // reading
+    Db reading;
+    Worker *reader;
+    uint32_t reads_waiting;
+    StoreRead *held_first, *held_last; // done, but ahead of the completions
+    // copies
+    Worker *copier;         // started with the first copy
+    uint32_t copies_running; // atomic
+    uint32_t copies_stop;    // atomic
+};
+
+// --- ops.cpp: one operation inside the writer's transaction
+
+struct Tx {
+    Db &db;
+    int64_t rev; // the newest given in this transaction
+};
+// Judges the operation and does it; on a refusal everything is as it was, rev included. db.failure tells of what is no refusal.
+Err operation_run(Tx &tx, StoreWrite *w);
+
+// --- writer.cpp
+
+bool writer_start(Store *s, Buf *error);      // the thread, where there is a loop
+void writer_stop(Store *s);                   // waits for what is in flight, runs its completions
+void writer_drain(Store *s);                  // commits and completes all that waits
+void writer_watch_log(Store *s);              // on a connection just opened
+void writer_truncate_log(Store *s);           // a whole checkpoint, when nothing else runs
+
+// --- reader.cpp
+
+bool reader_start(Store *s, Buf *error);      // connection and, where there is a loop, thread
+void reader_stop(Store *s, bool checkpoint);  // finishes what is queued
+void reader_release(Store *s);                // runs the held completions that may run now
+
+// --- backup.cpp
+
+void copier_stop(Store *s);

@@ -1,0 +1,224 @@
+// Opening and closing: the folder and its lock, the two connections, the schema, the epoch and what durability asks for. Owns the Store. Loop thread.
+//
+// The epoch changes whenever what clients saw may be gone. A server at durability normal therefore writes clean = 0 (fsynced) before it acknowledges anything
+// and clean = 1 when it has closed well; who opens a database that is not clean makes a new epoch. At durability full nothing acknowledged
+// can be gone, and `clean` stays 1.
+#include "store/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/embedded.h"
+#include "base/log.h"
+
+// --- the folder and its lock
+
+static bool folder_make(const char *dir, Buf *error) {
+    if (mkdir(dir, 0700) == 0) return true;
+    struct stat st;
+    if (errno == EEXIST && stat(dir, &st) == 0 && S_ISDIR(st.st_mode)) return true;
+    buf_printf(*error, "cannot make the data folder %s: %s", dir, strerror(errno));
+    return false;
+}
+
+static void lock_path(const char *dir, char out[PATH_MAX]) { snprintf(out, PATH_MAX, "%s/lock", dir); }
+
+// The lock is the kernel's (flock) and ends with the process, however it ends; the file's text only names who has it.
+static int lock_take(const char *dir, Buf *error) {
+    char path[PATH_MAX];
+    lock_path(dir, path);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        buf_printf(*error, "cannot open %s: %s", path, strerror(errno));
+        return -1;
+    }
+    char pid[24];
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+        // Nobody depends on the text, so a full disk may keep it empty.
+        if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)length, 0) != length) log_debug("store: the lock file has no pid");
+        return fd;
+    }
+    if (errno == EWOULDBLOCK) {
+        ssize_t length = pread(fd, pid, sizeof pid - 1, 0);
+        pid[length > 0 ? length : 0] = 0;
+        buf_printf(*error, "a server is already running on %s (pid %ld)", dir, strtol(pid, nullptr, 10));
+    } else {
+        buf_printf(*error, "cannot lock %s: %s", path, strerror(errno));
+    }
+    close(fd);
+    return -1;
+}
+
+bool store_is_locked(const char *dir) {
+    char path[PATH_MAX];
+    lock_path(dir, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool is_locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return is_locked;
+}
+
+// SQLite gives its companion files the mode of the database, so that is made (or mended: a restored copy) first.
+static bool file_make(const char *dir, const char *path, Buf *error) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        buf_printf(*error, "cannot open %s: %s", path, strerror(errno));
+        return false;
+    }
+    struct stat st;
+    if (fstat(fd, &st) == 0 && (st.st_mode & 0077) != 0 && fchmod(fd, 0600) != 0) log_warn("store: others may read %s: %s", path, strerror(errno));
+    close(fd);
+    int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        if (fsync(folder) != 0) log_warn("store: cannot sync %s: %s", dir, strerror(errno));
+        close(folder);
+    }
+    return true;
+}
+
+// --- epoch and durability
+
+static bool meta_set_text(Db &db, const char *key, std::string_view value) {
+    db_run(db, Sql::meta_set, std::string_view(key), value);
+    return db.failure == Failure::none;
+}
+
+static bool meta_set_int(Db &db, const char *key, int64_t value) {
+    db_run(db, Sql::meta_set, std::string_view(key), value);
+    return db.failure == Failure::none;
+}
+
+static bool state_read(Store *s, Buf *error) {
+    Db &db = s->writing;
+    db_forgive(db);
+    s->rev = s->rev_committed = db_get(db, Sql::rev_get, 0);
+    bool is_clean = db_get(db, Sql::meta_get, 0, std::string_view("clean")) != 0;
+    s->epoch[0] = 0;
+    {
+        Query q(db, Sql::meta_get, std::string_view("epoch"));
+        if (query_step(q) && query_text(q, 0).size() < sizeof s->epoch) {
+            std::string_view epoch = query_text(q, 0);
+            memcpy(s->epoch, epoch.data(), epoch.size());
+            s->epoch[epoch.size()] = 0;
+        }
+    }
+    bool is_new_epoch = s->epoch[0] == 0 || !is_clean;
+    if (s->epoch[0] && !is_clean) log_info("store: the last stop was not clean, clients start afresh");
+    if (is_new_epoch) uuid_make(s->epoch);
+    bool is_to_be_clean = s->durability == Durability::full;
+    // Synced whatever the durability: what comes after relies on it.
+    db_exec(db, "PRAGMA synchronous=FULL");
+    if (is_new_epoch || is_clean != is_to_be_clean) {
+        db_run(db, Sql::begin_write);
+        if (is_new_epoch) meta_set_text(db, "epoch", s->epoch);
+        meta_set_int(db, "clean", is_to_be_clean);
+        db_run(db, Sql::commit);
+        if (!sqlite3_get_autocommit(db.handle)) db_run(db, Sql::rollback);
+    }
+    if (s->durability == Durability::normal) db_exec(db, "PRAGMA synchronous=NORMAL");
+    if (db.failure == Failure::none) return true;
+    buf_printf(*error, "cannot read or write %s: %s", s->path, db.reason);
+    return false;
+}
+
+// --- the connections
+
+static bool connections_open(Store *s, Buf *error) {
+    Db &db = s->writing;
+    if (!db_open(db, s->path, DbMode::write, error)) return false;
+    // What a killed server left in its write-ahead log is taken up here.
+    bool is_wal = db_exec(db, "PRAGMA journal_mode=WAL") && db_value(db, "SELECT journal_mode = 'wal' FROM pragma_journal_mode") == 1;
+    if (!is_wal) {
+        buf_printf(*error, "cannot open %s: %s", s->path, db.failure == Failure::none ? "its file system has no shared memory" : db.reason);
+        return false;
+    }
+    if (!db_migrate(db, s->path, embedded_schema, error)) return false;
+    db_forgive(db);
+    writer_watch_log(s);
+    if (!state_read(s, error)) return false;
+    s->commits_told = s->commits_begun;
+    return reader_start(s, error) && writer_start(s, error);
+}
+
+static void connections_close(Store *s, bool checkpoint) {
+    reader_stop(s, checkpoint);
+    db_close(s->writing, checkpoint);
+}
+
+static void store_free(Store *s) {
+    if (s->lock_fd >= 0) close(s->lock_fd);
+    free(s);
+}
+
+Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed failed, Buf *error) {
+    if (strlen(options.dir) > 1000) {
+        buf_printf(*error, "the path of the data folder is too long");
+        return nullptr;
+    }
+    if (!folder_make(options.dir, error)) return nullptr;
+    int lock_fd = lock_take(options.dir, error);
+    if (lock_fd < 0) return nullptr;
+    auto *s = static_cast<Store *>(mem_zero(sizeof(Store)));
+    s->lock_fd = lock_fd;
+    s->durability = options.durability;
+    s->loop = loop;
+    s->failed = failed;
+    snprintf(s->path, sizeof s->path, "%s/chatterbox.db", options.dir);
+    db_start(options.fix_memory_bound);
+    if (file_make(options.dir, s->path, error) && connections_open(s, error)) return s;
+    connections_close(s, false);
+    writer_stop(s);
+    store_free(s);
+    return nullptr;
+}
+
+bool store_reopen(Store *s, Buf *error) {
+    CB_ASSERT(!s->batch.in_flight);
+    // What is in the write-ahead log is not copied into the database now: opening verifies it first.
+    connections_close(s, false);
+    reader_release(s);
+    if (!connections_open(s, error)) {
+        connections_close(s, false);
+        return false;
+    }
+    s->is_broken = false;
+    return true;
+}
+
+void store_close(Store *s) {
+    copier_stop(s);
+    // Readers first: what their completions ask for is committed with the rest.
+    Worker *reader = s->reader;
+    s->reader = nullptr;
+    if (reader) worker_stop(reader);
+    writer_stop(s);
+    s->is_closing = true;
+    writer_drain(s);
+    reader_release(s);
+    bool is_sound = s->writing.handle && !s->is_broken;
+    if (is_sound) {
+        db_forgive(s->writing);
+        if (s->durability == Durability::normal) {
+            db_exec(s->writing, "PRAGMA synchronous=FULL");
+            meta_set_int(s->writing, "clean", 1);
+        }
+        reader_stop(s, true);
+        writer_truncate_log(s);
+        if (s->writing.failure != Failure::none) log_warn("store: closing: %s", s->writing.reason);
+    }
+    connections_close(s, is_sound && s->writing.failure < Failure::broken);
+    store_free(s);
+}
+
+const char *store_epoch(const Store *s) { return s->epoch; }
+int64_t store_rev(const Store *s) { return s->rev; }

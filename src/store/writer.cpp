@@ -1,0 +1,286 @@
+// The writer: takes what waits as one batch, runs it in one transaction, and hands the results back in order. A batch runs on the loop while
+// commits are fast and on the writer thread while they are slow; the code is the same. At most one is under way, so each loop turn's changes are
+// one commit and one fan-out. Loop thread, but batch_run and what it calls, which run on either.
+#include "store/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+// The write-ahead log in pages of 4 KiB.
+constexpr uint32_t checkpoint_frames = 4 * 256;  // 4 MiB: copied into the database
+constexpr uint32_t checkpoint_step = 256;        // 1 MiB more until the next try, when readers kept the last one from ending
+constexpr uint32_t restart_frames = 12 * 256;    // 12 MiB: the writer waits for the readers, so that it stays under 16
+constexpr uint32_t commit_mean_start_us = 2 * commit_inline_us_max; // a disk that we do not know yet is taken for a slow one
+constexpr uint32_t commit_sample_us_max = 8 * commit_inline_us_max; // so that one slow commit is forgotten after a few fast ones
+
+StoreWrite *store_write_new(WriteKind kind) {
+    auto *w = static_cast<StoreWrite *>(mem_zero(sizeof(StoreWrite)));
+    w->kind = kind;
+    return w;
+}
+
+void store_write_free(StoreWrite *w) {
+    arena_free(w->arena);
+    free(w);
+}
+
+// --- one batch, on either thread
+
+static void batch_fail(Store *s, Batch *b, Failure failure) {
+    Db &db = s->writing;
+    if (db.handle && !sqlite3_get_autocommit(db.handle)) db_run(db, Sql::rollback);
+    b->failure = failure;
+    b->rev_after = s->rev_committed;
+    for (StoreWrite *w = b->first; w; w = w->next) {
+        w->err = failure == Failure::full ? Err::storage_full : Err::unavailable;
+        w->changes_count = 0;
+        w->ended_sessions_count = 0;
+        w->is_repeat = false;
+    }
+}
+
+static void batch_run(Store *s, Batch *b) {
+    Db &db = s->writing;
+    db_forgive(db);
+    b->failure = Failure::none;
+    b->commit_us = 0;
+    db_run(db, Sql::begin_write);
+    if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
+    Tx tx = {db, s->rev_committed};
+    for (StoreWrite *w = b->first; w; w = w->next) {
+        w->err = operation_run(tx, w);
+        if (db.failure > Failure::rule) return batch_fail(s, b, db.failure);
+    }
+    db_forgive(db);
+    if (tx.rev != s->rev_committed) db_run(db, Sql::rev_set, tx.rev);
+    if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
+    uint32_t frames_before = s->wal_frames;
+    // Counted before, so that no reader sees the rows without the count.
+    __atomic_add_fetch(&s->commits_begun, 1, __ATOMIC_SEQ_CST);
+    uint64_t begin = clock_us();
+    db_run(db, Sql::commit);
+    if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
+    s->rev_committed = b->rev_after = tx.rev;
+    if (s->wal_frames != frames_before) b->commit_us = clock_us() - begin + 1;
+}
+
+// --- the write-ahead log
+
+static int log_grew(void *store, sqlite3 *, const char *, int frames) {
+    auto *s = static_cast<Store *>(store);
+    s->wal_frames = (uint32_t)frames;
+    if (s->wal_frames < checkpoint_frames) s->checkpoint_at = checkpoint_frames; // it began anew
+    return SQLITE_OK;
+}
+
+void writer_watch_log(Store *s) {
+    sqlite3_wal_hook(s->writing.handle, log_grew, s);
+    s->wal_frames = 0;
+    s->checkpoint_at = checkpoint_frames;
+}
+
+static void checkpoint_run(Store *s) {
+    // A copy being made holds its view of the database for long: then waiting for the readers would only stop the chat.
+    bool may_wait = s->wal_frames >= restart_frames && !__atomic_load_n(&s->copies_running, __ATOMIC_RELAXED);
+    db_forgive(s->writing);
+    int rc = sqlite3_wal_checkpoint_v2(s->writing.handle, "main", may_wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    if ((rc & 0xff) != SQLITE_BUSY) db_note(s->writing, rc, "checkpoint");
+    s->checkpoint_at = s->wal_frames + checkpoint_step;
+}
+
+void writer_truncate_log(Store *s) {
+    db_forgive(s->writing);
+    int rc = sqlite3_wal_checkpoint_v2(s->writing.handle, "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    if ((rc & 0xff) != SQLITE_BUSY) db_note(s->writing, rc, "checkpoint");
+}
+
+// --- results, on the loop
+
+static void complete(Store *s, StoreWrite *w) {
+    if (w->changes_count > 0) s->rev = w->changes[w->changes_count - 1].rev;
+    w->done(w);
+}
+
+static void answer_waiting(Store *s, Err err) {
+    // Only those that wait now: a completion may ask again, and is answered in the next turn.
+    StoreWrite *list = s->first;
+    s->first = s->last = nullptr;
+    s->waiting = 0;
+    while (list) {
+        StoreWrite *w = list;
+        list = w->next;
+        w->err = err;
+        w->done(w);
+    }
+}
+
+static void note_failure(Store *s, Failure failure) {
+    metric_add(Metric::commit_failures);
+    if (failure == Failure::full) {
+        uint64_t now = clock_ms();
+        if (s->full_logged_ms && now - s->full_logged_ms < 10'000) return;
+        s->full_logged_ms = now;
+        if (s->wal_frames > 0) s->checkpoint_at = s->wal_frames; // what is copied from the log can be written over there
+        log_error("store: the disk is full, nothing can be stored (%s)", s->writing.reason);
+        return;
+    }
+    log_error("store: a transaction failed: %s", s->writing.reason);
+}
+
+static void batch_finish(Store *s) {
+    Batch *b = &s->batch;
+    StoreWrite *list = b->first;
+    b->first = nullptr;
+    bool is_broken = b->failure == Failure::broken;
+    if (b->failure > Failure::rule) note_failure(s, b->failure);
+    if (b->count > 0 && b->failure == Failure::none) {
+        metric_add(Metric::operations, b->count);
+        if (b->commit_us) {
+            metric_add(Metric::commits);
+            metric_add(Metric::commit_microseconds, b->commit_us);
+            uint64_t sample = b->commit_us < commit_sample_us_max ? b->commit_us : commit_sample_us_max;
+            s->commit_mean_us = (uint32_t)((s->commit_mean_us * 7 + sample) / 8);
+        }
+    }
+    // Writes that a completion asks for are of the next batch, even if it calls store_turn.
+    while (list) {
+        StoreWrite *w = list;
+        list = w->next;
+        if (w->kind == WriteKind::message_post && w->changes_count > 0) metric_add(Metric::messages_stored);
+        complete(s, w);
+    }
+    s->rev = b->failure == Failure::none && b->count > 0 ? b->rev_after : s->rev;
+    s->commits_told = s->commits_begun;
+    b->in_flight = false;
+    b->count = 0;
+    if (is_broken) {
+        s->is_broken = true;
+        answer_waiting(s, Err::unavailable);
+    }
+    reader_release(s);
+    if (is_broken && s->failed) s->failed();
+}
+
+static Store *store_of(Job *job) {
+    return reinterpret_cast<Store *>(reinterpret_cast<char *>(job) - __builtin_offsetof(Store, batch.job));
+}
+
+static void job_work(Job *job) {
+    Store *s = store_of(job);
+    if (s->batch.first) batch_run(s, &s->batch);
+    if (s->batch.is_checkpoint) {
+        checkpoint_run(s);
+        if (s->writing.failure > s->batch.failure) s->batch.failure = s->writing.failure;
+    }
+}
+
+static void job_done(Job *job) { batch_finish(store_of(job)); }
+
+// --- the queue
+
+static void batch_take(Store *s) {
+    Batch *b = &s->batch;
+    CB_ASSERT(!b->in_flight && !b->first);
+    b->first = s->first;
+    b->count = 0;
+    StoreWrite *last = nullptr;
+    while (s->first && b->count < batch_operations_max) {
+        last = s->first;
+        s->first = last->next;
+        b->count++;
+    }
+    if (last) last->next = nullptr;
+    if (!s->first) s->last = nullptr;
+    s->waiting -= b->count;
+    b->failure = Failure::none;
+    b->is_checkpoint = false;
+    b->in_flight = true;
+}
+
+bool store_submit(Store *s, StoreWrite *w) {
+    if (s->waiting >= write_queue_max || s->is_closing) return false;
+    w->next = nullptr;
+    if (s->last) s->last->next = w;
+    else s->first = w;
+    s->last = w;
+    s->waiting++;
+    return true;
+}
+
+bool store_has_work(const Store *s) { return s->first || s->batch.in_flight; }
+
+void store_turn(Store *s) {
+    if (s->batch.in_flight) return;
+    if (s->is_broken) return answer_waiting(s, Err::unavailable);
+    bool is_inline = s->commit_mean_us < commit_inline_us_max;
+    if (s->first && is_inline) {
+        batch_take(s);
+        batch_run(s, &s->batch);
+        batch_finish(s);
+        if (s->batch.in_flight || s->is_broken) return;
+    }
+    // A checkpoint writes and syncs megabytes: always on the thread. What comes meanwhile waits for it.
+    bool is_checkpoint = s->wal_frames >= s->checkpoint_at;
+    if (!is_checkpoint && (!s->first || is_inline)) return;
+    if (is_inline) {
+        CB_ASSERT(!s->batch.first);
+        s->batch.in_flight = true;
+        s->batch.failure = Failure::none;
+    } else {
+        batch_take(s);
+    }
+    s->batch.is_checkpoint = is_checkpoint;
+    s->batch.job.work = job_work;
+    s->batch.job.done = job_done;
+    bool is_taken = worker_submit(s->writer, &s->batch.job);
+    CB_ASSERT(is_taken); // one at a time, and its queue holds more
+}
+
+void store_write_now(Store *s, StoreWrite *w) {
+    CB_ASSERT(!s->batch.in_flight && !s->first);
+    if (s->is_broken) {
+        w->err = Err::unavailable;
+        return;
+    }
+    Batch b = {};
+    w->next = nullptr;
+    b.first = w;
+    batch_run(s, &b);
+    s->commits_told = s->commits_begun;
+    s->rev = s->rev_committed;
+    if (b.failure > Failure::rule) note_failure(s, b.failure);
+    s->is_broken = b.failure == Failure::broken;
+    if (s->wal_frames >= s->checkpoint_at) checkpoint_run(s);
+}
+
+// --- beginning and end
+
+bool writer_start(Store *s, Buf *error) {
+    s->commit_mean_us = commit_mean_start_us;
+    if (!s->loop || s->writer) return true;
+    s->writer = worker_start(s->loop, 1, 4);
+    if (!s->writer) buf_printf(*error, "cannot start a thread");
+    return s->writer != nullptr;
+}
+
+void writer_stop(Store *s) {
+    if (!s->writer) return;
+    worker_stop(s->writer);
+    s->writer = nullptr;
+}
+
+void writer_drain(Store *s) {
+    CB_ASSERT(!s->batch.in_flight);
+    while (s->first && !s->is_broken) {
+        batch_take(s);
+        batch_run(s, &s->batch);
+        batch_finish(s);
+    }
+    answer_waiting(s, Err::unavailable);
+}
