@@ -7,7 +7,9 @@
 import { pathToFileURL } from 'node:url'
 import { basename } from 'node:path'
 
-export const SLOW = Number(process.env.SLOW || 1)
+/** Whether the program under test is the one with sanitizers: slower, and its memory is not worth measuring. */
+export const sanitized = /\basan\b/.test(process.env.CHATTERBOX ?? '')
+export const SLOW = Number(process.env.SLOW || (sanitized ? 4 : 1))
 export const seed = Number(process.env.SEED || Math.floor(Math.random() * 2 ** 31))
 
 const tests = []

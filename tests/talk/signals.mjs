@@ -1,0 +1,86 @@
+// Promise: SIGTERM and SIGINT stop the server as PROTOCOL §5 says: what was sent is committed and answered, sockets are
+// closed 1001, exit 0 within five seconds; a second signal exits at once; SIGHUP reads the configuration again.
+
+import assert from 'node:assert/strict'
+import { http, online, register, tcp, wholeRoom } from '../support/client.mjs'
+import { startServer } from '../support/server.mjs'
+import { test } from '../support/suite.mjs'
+
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  test(`${signal}: sockets close 1001, exit 0, soon`, async () => {
+    const server = await startServer()
+    const alice = await register(server, 'alice')
+    const sockets = await Promise.all([1, 2, 3].map(() => online(server, alice)))
+    const idle = tcp(server)
+    idle.write(`GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    await idle.wait(/200/)
+    const half = tcp(server)
+    half.write('GET /healthz HT')
+    const start = Date.now()
+    assert.equal(await server.stop(signal), 0)
+    assert.ok(Date.now() - start < 5500, `${Date.now() - start} ms`)
+    for (const s of sockets) await s.expectClose(1001)
+    await idle.closed
+    await half.closed
+  })
+}
+
+test('messages under way at SIGTERM: what is acknowledged is stored, and nothing else is half there', async () => {
+  const server = await startServer()
+  const alice = await register(server, 'alice')
+  const a = await online(server, alice)
+  for (let i = 0; i < 500; i++) a.send({ type: 'message', text: `m${i}`, nonce: `n${i}` })
+  await a.until(f => f.nonce === 'n0')
+  const how = server.stop()
+  await a.expectClose(1001)
+  assert.equal(await how, 0)
+  const acknowledged = a.log.filter(f => f.type === 'message').map(f => f.nonce)
+  assert.deepEqual(acknowledged, acknowledged.map((_, i) => `n${i}`))
+  await server.restart()
+  const stored = (await wholeRoom(server, alice.token)).map(m => m.text)
+  assert.deepEqual(stored, stored.map((_, i) => `m${i}`))
+  assert.ok(stored.length >= acknowledged.length, `${acknowledged.length} acknowledged, ${stored.length} stored`)
+  const again = await online(server, alice)
+  assert.equal(again.welcome.epoch, a.welcome.epoch)
+  await again.close()
+})
+
+test('a reader that takes nothing does not hold up the end', async () => {
+  const server = await startServer()
+  const alice = await register(server, 'alice')
+  const stuck = await online(server, alice), a = await online(server, alice)
+  stuck.pause()
+  for (let i = 0; i < 1500; i++) a.send({ type: 'message', text: 'x'.repeat(3900), nonce: `n${i}` })
+  await a.until(f => f.nonce === 'n1499', 20_000)
+  assert.equal(await server.stop(), 0)
+}, { timeout: 30_000 })
+
+test('a second signal exits at once', async () => {
+  const server = await startServer({ quietEnd: true })
+  const alice = await register(server, 'alice')
+  const stuck = await online(server, alice)
+  stuck.pause()
+  process.kill(server.pid, 'SIGTERM')
+  try { process.kill(server.pid, 'SIGTERM') } catch { /* it was quick */ }
+  const start = Date.now()
+  await server.ended
+  assert.ok(Date.now() - start < 3000)
+})
+
+test('SIGHUP does not disturb anybody', async () => {
+  const server = await startServer()
+  const alice = await register(server, 'alice')
+  const a = await online(server, alice)
+  process.kill(server.pid, 'SIGHUP')
+  await a.say('still here')
+  assert.equal((await http(server, 'GET', '/healthz')).status, 200)
+  await server.stop()
+})
+
+test('SIGPIPE and a closed standard output do not end it', async () => {
+  const server = await startServer()
+  process.kill(server.pid, 'SIGPIPE')
+  await register(server, 'alice')
+  assert.equal((await http(server, 'GET', '/healthz')).status, 200)
+  await server.stop()
+})
