@@ -194,6 +194,7 @@ static void history_of_snapshot(StoreRead *rd) {
         std::string_view payload = buf_view(page_bytes);
         if (port.page(rd->owner_id, &payload, 1) == 1) r->rooms_next++;
     }
+    port.wake(rd->owner_id);
     store_read_free(rd);
 }
 
@@ -262,6 +263,7 @@ static void slice(StoreRead *rd) {
     size_t taken = frames ? port.page(rd->owner_id, page_payloads, frames) : 0;
     if (taken == frames) r->position = end;
     else if (taken) r->position = page_positions[taken - 1];
+    port.wake(rd->owner_id);
     store_read_free(rd);
 }
 

@@ -28,6 +28,7 @@ struct SyncPort {
     Reader *(*find)(uint64_t id);                                                        // null: it has gone
     bool (*queue)(uint64_t id, std::string_view payload);                                // a private frame; false: the socket is ending
     size_t (*page)(uint64_t id, const std::string_view *payloads, size_t count);         // frames to be written now or not at all; how many are on their way
+    void (*wake)(uint64_t id);                                                           // a read is done: reader_step when the socket can take more
     void (*fail)(uint64_t id);                                                           // the store cannot be read: end the socket, it will come again
 };
 

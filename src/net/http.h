@@ -42,10 +42,10 @@ HttpRequest *http_pending(ConnId id);
 struct HttpAnswer {
     int status = 200;
     const char *type = nullptr;            // Content-Type; null: none
-    std::string_view body;                 // copied unless body_is_static
+    std::string_view body = {};            // copied unless body_is_static
     bool body_is_static = false;           // the bytes live for ever (embedded): never copied
     bool no_store = true;                  // Cache-Control: no-store
-    std::string_view headers;              // more whole lines, each ending in \r\n
+    std::string_view headers = {};         // more whole lines, each ending in \r\n
     bool close = false;
 };
 void http_respond(HttpRequest *r, const HttpAnswer &answer);

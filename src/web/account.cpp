@@ -1,0 +1,257 @@
+// Accounts: registering, logging in and out, oneself, one's sessions, and who else there is.
+#include "base/clock.h"
+#include "base/unicode.h"
+#include "chat/protocol.h"
+#include "chat/rules.h"
+#include "web/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+constexpr size_t agent_bytes_max = 200;
+
+// --- registering and logging in
+
+static void put_user(Buf &json, const User *user, Eyes eyes) {
+    JsonWriter w{.out = &json};
+    json_begin(w, '{');
+    json_key(w, "user");
+    protocol_user(w, user, eyes);
+    json_end(w, '}');
+}
+
+static void answer_attempt(HttpRequest *r, const AuthTask *t) { http_respond_error(r, t->err, nullptr, t->retry_after_s); }
+
+static void logged_in(AuthTask *t) {
+    HttpRequest *r = http_pending(t->owner_id);
+    if (!r) return;
+    if (t->err != Err::ok) return answer_attempt(r, t);
+    ScopedBuf json, cookie;
+    JsonWriter w{.out = &json};
+    json_begin(w, '{');
+    json_field(w, "token", t->token);
+    json_field_int(w, "expires", t->session->created + session_unused_ms_max);
+    json_key(w, "user");
+    protocol_user(w, t->user, Eyes::own);
+    json_end(w, '}');
+    put_cookie(cookie, r->tls, t->token);
+    conn_set_authenticated(r->conn);
+    answer_json(r, t->kind == AuthKind::registration ? 201 : 200, json, buf_view(cookie));
+}
+
+static AuthTask *attempt(Call *call, AuthKind kind, void (*done)(AuthTask *t)) {
+    AuthTask *t = auth_new(kind);
+    t->owner_id = call->r->id;
+    t->done = done;
+    ScopedBuf address;
+    address_print(call->r->client, address);
+    t->address = arena_copy(t->arena, buf_view(address));
+    Address group = address_limit_group(call->r->client);
+    t->address_group = arena_copy(t->arena, {reinterpret_cast<const char *>(group.bytes), sizeof group.bytes});
+    std::string_view agent = http_header(call->r, "user-agent");
+    if (agent.size() > agent_bytes_max) agent = agent.substr(0, agent_bytes_max);
+    if (utf8_valid(agent)) t->agent = arena_copy(t->arena, agent);
+    return t;
+}
+
+static void enter(Call *call, AuthKind kind) {
+    std::string_view name, password, invite;
+    JsonRef invited = json_get(call->body, "invite");
+    bool has_invite = invited && !json_is_null(invited);
+    if (!json_string(json_get(call->body, "username"), &name) || !json_string(json_get(call->body, "password"), &password) ||
+        (has_invite && !json_string(invited, &invite)))
+        return answer_error(call, Err::bad_request);
+    AuthTask *t = attempt(call, kind, logged_in);
+    t->name = arena_copy(t->arena, name);
+    t->password = arena_copy(t->arena, password);
+    t->invite = arena_copy(t->arena, invite);
+    t->has_invite = has_invite && !invite.empty();
+    auth_begin(t);
+}
+
+void post_register(Call *call) { enter(call, AuthKind::registration); }
+void post_login(Call *call) { enter(call, AuthKind::login); }
+
+static void logged_out(Hub *, StoreWrite *w) {
+    HttpRequest *r = http_pending(w->owner_id);
+    if (!r) return;
+    if (w->err != Err::ok && w->err != Err::not_found) return http_respond_error(r, w->err);
+    ScopedBuf cookie;
+    put_cookie(cookie, r->tls, {});
+    answer_empty(r, 204, buf_view(cookie));
+}
+
+static void end_session(Call *call, int64_t session, HubFinish finish) {
+    StoreWrite *w = hub_write_new(WriteKind::session_end, call->user);
+    w->user = call->user->id;
+    w->session_id = session;
+    hub_submit(web_hub, w, {.id = call->r->id}, finish);
+}
+
+void post_logout(Call *call) { end_session(call, call->session->id, logged_out); }
+
+// --- oneself
+
+void get_me(Call *call) {
+    ScopedBuf json;
+    JsonWriter w{.out = &json};
+    json_begin(w, '{');
+    json_key(w, "user");
+    protocol_user(w, call->user, Eyes::own);
+    json_field(w, "epoch", store_epoch(web_hub->store));
+    json_field_int(w, "rev", hub_rev(web_hub));
+    json_key(w, "limits");
+    protocol_limits(w, web_hub->options.text_chars_max);
+    json_end(w, '}');
+    answer_json(call->r, 200, json);
+}
+
+static void profile_changed(Hub *h, StoreWrite *w) {
+    HttpRequest *r = http_pending(w->owner_id);
+    if (!r) return;
+    if (w->err != Err::ok) return http_respond_error(r, w->err);
+    ScopedBuf json;
+    put_user(json, model_user(&h->model, w->user), Eyes::own);
+    answer_json(r, 200, json);
+}
+
+// An optional text field: cleaned by its rule, free of stop words, copied into the write.
+static Err take_text(Call *call, const char *field, Err (*rule)(std::string_view, Buf *), StoreWrite *w, std::string_view *out, bool *has) {
+    JsonRef v = json_get(call->body, field);
+    if (!v) return Err::ok;
+    std::string_view text;
+    if (!json_string(v, &text)) return Err::bad_request;
+    ScopedBuf clean;
+    if (Err err = rule(text, &clean); err != Err::ok) return err;
+    if (Err err = hub_check_words(web_hub, buf_view(clean)); err != Err::ok) return err;
+    *out = arena_copy(w->arena, buf_view(clean));
+    *has = true;
+    return Err::ok;
+}
+
+void patch_me(Call *call) {
+    StoreWrite *w = hub_write_new(WriteKind::user_profile, call->user);
+    w->user = call->user->id;
+    Err err = take_text(call, "display_name", rules_display_name, w, &w->display_name, &w->has_display_name);
+    if (err == Err::ok) err = take_text(call, "status", rules_status, w, &w->status, &w->has_status);
+    if (err == Err::ok && (w->has_display_name || w->has_status)) return hub_submit(web_hub, w, {.id = call->r->id}, profile_changed);
+    store_write_free(w);
+    if (err != Err::ok) return answer_error(call, err);
+    ScopedBuf json;
+    put_user(json, call->user, Eyes::own); // nothing to change is no mistake
+    answer_json(call->r, 200, json);
+}
+
+static void password_changed(AuthTask *t) {
+    HttpRequest *r = http_pending(t->owner_id);
+    if (!r) return;
+    if (t->err == Err::ok) answer_empty(r, 204);
+    else answer_attempt(r, t);
+}
+
+void post_password(Call *call) {
+    std::string_view old_password, new_password;
+    if (!json_string(json_get(call->body, "old"), &old_password) || !json_string(json_get(call->body, "new"), &new_password))
+        return answer_error(call, Err::bad_request);
+    AuthTask *t = attempt(call, AuthKind::password, password_changed);
+    t->user = call->user;
+    t->keep_session = call->session->id;
+    t->password = arena_copy(t->arena, old_password);
+    t->new_password = arena_copy(t->arena, new_password);
+    auth_begin(t);
+}
+
+// --- sessions
+
+static void sessions_known(StoreRead *read) {
+    HttpRequest *r = http_pending(read->owner_id);
+    if (r && read->err != Err::ok) {
+        http_respond_error(r, read->err);
+    } else if (r) {
+        ScopedBuf json;
+        JsonWriter w{.out = &json};
+        json_begin(w, '{');
+        json_key(w, "sessions");
+        json_begin(w, '[');
+        for (uint32_t i = 0; i < read->sessions_count; i++) {
+            const SessionRow &s = read->sessions[i];
+            json_begin(w, '{');
+            json_field_int(w, "id", s.id);
+            json_field_int(w, "created", s.created);
+            json_field_int(w, "last_used", s.last_used);
+            json_field(w, "agent", s.agent);
+            json_field(w, "address", s.address);
+            json_field_bool(w, "current", static_cast<uint64_t>(s.id) == read->owner_extra);
+            json_end(w, '}');
+        }
+        json_end(w, ']');
+        json_end(w, '}');
+        answer_json(r, 200, json);
+    }
+    store_read_free(read);
+}
+
+void get_sessions(Call *call) {
+    StoreRead *read = store_read_new(ReadKind::sessions);
+    read->user = call->user->id;
+    read->owner_id = call->r->id;
+    read->owner_extra = static_cast<uint64_t>(call->session->id);
+    read->done = sessions_known;
+    if (store_read(web_hub->store, read)) return;
+    store_read_free(read);
+    answer_error(call, Err::unavailable);
+}
+
+void delete_session(Call *call) {
+    if (!model_session_of(call->user, call->id)) return answer_error(call, Err::not_found);
+    end_session(call, call->id, finish_empty);
+}
+
+// --- who else there is
+
+// Names of people are paged by their folded form, which is what they are unique by.
+void put_user_page(JsonWriter &w, const char *field, User **users, uint32_t count, uint32_t limit, Eyes eyes) {
+    qsort(users, count, sizeof *users, [](const void *a, const void *b) { return strcmp((*static_cast<User *const *>(a))->key, (*static_cast<User *const *>(b))->key); });
+    json_key(w, field);
+    json_begin(w, '[');
+    for (uint32_t i = 0; i < count && i < limit; i++) protocol_user(w, users[i], eyes);
+    json_end(w, ']');
+    json_field_bool(w, "more", count > limit);
+}
+
+// Does a user come behind the cursor and fit the search? Both are folded; empty ones always fit.
+static bool fits(const User *user, std::string_view after, std::string_view search) {
+    if (user->deleted || (!after.empty() && std::string_view{user->key} <= after)) return false;
+    if (search.empty() || std::string_view{user->key}.find(search) != std::string_view::npos) return true;
+    ScopedBuf shown;
+    return user->display_name[0] && unicode_fold_key(user->display_name, shown) && buf_view(shown).find(search) != std::string_view::npos;
+}
+
+static bool query_folded(Call *call, const char *name, Buf &out) {
+    ScopedBuf text;
+    if (!http_query(call->r, name, text)) return true;
+    if (unicode_fold_key(buf_view(text), out)) return true;
+    answer_error(call, Err::bad_request);
+    return false;
+}
+
+void get_users(Call *call) {
+    uint32_t limit, count = 0;
+    ScopedBuf after, search, online;
+    if (!query_limit(call, page_users_default, page_users_max, &limit) || !query_folded(call, "after", after) || !query_folded(call, "q", search)) return;
+    bool online_only = http_query(call->r, "online", online) && buf_view(online) == "1";
+    const IdMap &all = web_hub->model.users_by_id;
+    auto **found = static_cast<User **>(mem_alloc((all.count + 1) * sizeof(User *)));
+    IdMapEntry e;
+    for (uint32_t i = 0; idmap_next(all, &i, &e);) {
+        auto *user = static_cast<User *>(e.value);
+        if ((!online_only || user->online) && fits(user, buf_view(after), buf_view(search))) found[count++] = user;
+    }
+    ScopedBuf json;
+    JsonWriter w{.out = &json};
+    json_begin(w, '{');
+    put_user_page(w, "users", found, count, limit, call->user->role == Role::admin ? Eyes::admin : Eyes::anybody);
+    json_end(w, '}');
+    free(found);
+    answer_json(call->r, 200, json);
+}

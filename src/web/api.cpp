@@ -1,0 +1,245 @@
+// The API's front door. A request passes, in this order: the host, the route, the origin, the session, the rate, the body; then its handler.
+#include "web/api.h"
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "web/delay.h"
+
+#include <string.h>
+
+Hub *web_hub;
+
+enum RouteFlag : uint8_t {
+    open_to_all = 1,   // no session is needed
+    takes_json = 2,    // a JSON object as body
+    blocked_too = 4,   // a blocked user may
+};
+
+struct Route {
+    HttpMethod method;
+    const char *pattern; // {id}: digits; {name}: one segment; a final * : the rest
+    uint8_t flags;
+    void (*handler)(Call *call);
+};
+
+static const Route routes[] = {
+    {HttpMethod::get, "/", open_to_all, get_chat_page},
+    {HttpMethod::get, "/login", open_to_all, get_login_page},
+    {HttpMethod::get, "/register", open_to_all, get_register_page},
+    {HttpMethod::get, "/assets/*", open_to_all, get_asset},
+    {HttpMethod::get, "/healthz", open_to_all, get_health},
+    {HttpMethod::get, "/metrics", open_to_all, get_metrics},
+    {HttpMethod::get, "/ws", open_to_all, get_socket},
+    {HttpMethod::post, "/api/register", open_to_all | takes_json, post_register},
+    {HttpMethod::post, "/api/login", open_to_all | takes_json, post_login},
+    {HttpMethod::post, "/api/logout", blocked_too, post_logout},
+    {HttpMethod::get, "/api/me", 0, get_me},
+    {HttpMethod::patch, "/api/me", takes_json, patch_me},
+    {HttpMethod::post, "/api/me/password", takes_json, post_password},
+    {HttpMethod::get, "/api/me/sessions", 0, get_sessions},
+    {HttpMethod::del, "/api/me/sessions/{id}", 0, delete_session},
+    {HttpMethod::get, "/api/users", 0, get_users},
+    {HttpMethod::get, "/api/rooms", 0, get_rooms},
+    {HttpMethod::post, "/api/rooms", takes_json, post_room},
+    {HttpMethod::patch, "/api/rooms/{id}", takes_json, patch_room},
+    {HttpMethod::get, "/api/rooms/{id}/members", 0, get_members},
+    {HttpMethod::post, "/api/rooms/{id}/members", takes_json, post_member},
+    {HttpMethod::del, "/api/rooms/{id}/members/{name}", 0, delete_member},
+    {HttpMethod::get, "/api/rooms/{id}/messages", 0, get_messages},
+};
+
+// --- answers
+
+void answer_json(HttpRequest *r, int status, const Buf &json, std::string_view extra) {
+    http_respond(r, {.status = status, .type = "application/json", .body = buf_view(json), .headers = extra});
+}
+
+void answer_empty(HttpRequest *r, int status, std::string_view extra) { http_respond(r, {.status = status, .headers = extra}); }
+
+void answer_error(Call *call, Err err) { http_respond_error(call->r, err); }
+
+void finish_empty(Hub *, StoreWrite *w) {
+    HttpRequest *r = http_pending(w->owner_id);
+    if (!r) return;
+    if (w->err == Err::ok) answer_empty(r, 204);
+    else http_respond_error(r, w->err);
+}
+
+void put_cookie(Buf &headers, bool tls, std::string_view token) {
+    buf_add(headers, tls ? "Set-Cookie: __Host-chatterbox=" : "Set-Cookie: chatterbox=");
+    buf_add(headers, token);
+    buf_add(headers, "; Path=/; HttpOnly; SameSite=Strict; Max-Age=");
+    buf_add_int(headers, token.empty() ? 0 : session_age_ms_max / 1000);
+    buf_add(headers, tls ? "; Secure\r\n" : "\r\n");
+}
+
+bool query_number(Call *call, const char *name, int64_t *out) {
+    ScopedBuf text;
+    if (!http_query(call->r, name, text)) return true;
+    int64_t n = 0;
+    bool good = text.len > 0 && text.len <= 16;
+    for (size_t i = 0; good && i < text.len; i++) {
+        good = text.data[i] >= '0' && text.data[i] <= '9';
+        n = n * 10 + (text.data[i] - '0');
+    }
+    if (good) *out = n;
+    else answer_error(call, Err::bad_request);
+    return good;
+}
+
+bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out) {
+    int64_t n = standard;
+    // A negative limit is a number too, and is clamped.
+    ScopedBuf text;
+    bool negative = http_query(call->r, "limit", text) && text.len > 1 && text.data[0] == '-';
+    for (size_t i = 1; negative && i < text.len; i++) negative = text.data[i] >= '0' && text.data[i] <= '9';
+    if (negative) n = 1;
+    else if (!query_number(call, "limit", &n)) return false;
+    *out = n < 1 ? 1 : n > max ? max : static_cast<uint32_t>(n);
+    return true;
+}
+
+// --- who is asking (PROTOCOL §2.2)
+
+static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
+    *by_cookie = false;
+    std::string_view header = http_header(r, "authorization");
+    if (header.size() > 7 && strncasecmp(header.data(), "Bearer ", 7) == 0) return model_session(&web_hub->model, header.substr(7));
+    if (handshake) {
+        ScopedBuf token;
+        if (http_query(r, "token", token)) return model_session(&web_hub->model, buf_view(token));
+    }
+    size_t at = 0;
+    for (std::string_view token; http_cookie_next(r, r->tls ? "__Host-chatterbox" : "chatterbox", &at, &token);)
+        if (Session *session = model_session(&web_hub->model, token)) {
+            *by_cookie = true;
+            return session;
+        }
+    return nullptr;
+}
+
+static void touched(Hub *, StoreWrite *) {}
+
+// A session's last use is written at most once an hour: it decides over days.
+static void touch(Session *session) {
+    uint64_t now = clock_ms();
+    if (session->touched_ms && now - session->touched_ms < 3'600'000) return;
+    session->touched_ms = now;
+    if (!clock_is_set()) return;
+    session->last_used = clock_wall_ms();
+    StoreWrite *w = hub_write_new(WriteKind::session_touch, nullptr);
+    w->user = session->user->id;
+    w->session_id = session->id;
+    hub_submit(web_hub, w, {}, touched);
+}
+
+// --- routes
+
+// Matches a path against a pattern and takes out its parts.
+static bool matches(const char *pattern, std::string_view path, Call *call) {
+    size_t at = 0;
+    for (; *pattern; pattern++) {
+        if (*pattern == '*') return true;
+        if (*pattern != '{') {
+            if (at == path.size() || path[at++] != *pattern) return false;
+            continue;
+        }
+        bool number = pattern[1] == 'i';
+        while (*pattern != '}') pattern++;
+        size_t end = at;
+        while (end < path.size() && path[end] != '/') end++;
+        std::string_view part = path.substr(at, end - at);
+        at = end;
+        if (part.empty()) return false;
+        if (!number) {
+            call->name = part;
+            continue;
+        }
+        if (part.size() > 15) return false;
+        call->id = 0;
+        for (char c : part) {
+            if (c < '0' || c > '9') return false;
+            call->id = call->id * 10 + (c - '0');
+        }
+    }
+    return at == path.size();
+}
+
+static const char *method_name(HttpMethod m) {
+    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ""};
+    return names[static_cast<int>(m)];
+}
+
+// The route of a request. When the path is known and the method is not, answers 405; when the path is not, 404: then null.
+static const Route *find_route(Call *call) {
+    HttpMethod wanted = call->r->method == HttpMethod::head ? HttpMethod::get : call->r->method;
+    ScopedBuf allow;
+    for (const Route &route : routes) {
+        if (!matches(route.pattern, call->r->path, call)) continue;
+        if (route.method == wanted) return &route;
+        buf_add(allow, allow.len ? ", " : "Allow: ");
+        buf_add(allow, method_name(route.method));
+        if (route.method == HttpMethod::get) buf_add(allow, ", HEAD");
+    }
+    if (!allow.len) {
+        answer_error(call, Err::not_found);
+    } else {
+        buf_add(allow, "\r\n");
+        http_respond_error(call->r, Err::bad_method, nullptr, 0, buf_view(allow));
+    }
+    return nullptr;
+}
+
+static bool is_json(std::string_view type) {
+    static constexpr std::string_view json = "application/json";
+    if (type.size() < json.size() || strncasecmp(type.data(), json.data(), json.size()) != 0) return false;
+    return type.size() == json.size() || type[json.size()] == ';' || type[json.size()] == ' ';
+}
+
+// A change needs a matching Origin if it carries one, and proof of the same site if a cookie speaks for it.
+static bool origin_allowed(const HttpRequest *r, bool by_cookie) {
+    if (r->origin_present) return r->origin_ok;
+    return !by_cookie || http_header(r, "sec-fetch-site") == "same-origin";
+}
+
+static void dispatch(HttpRequest *r);
+
+static void heard_again(ConnId id) {
+    if (HttpRequest *r = http_pending(id)) dispatch(r);
+}
+
+static void dispatch(HttpRequest *r) {
+    Call call = {.r = r, .session = nullptr, .user = nullptr, .body = {}, .id = 0, .name = {}};
+    if (!r->host_ok && r->path != "/healthz") return answer_error(&call, Err::bad_host);
+    const Route *route = find_route(&call);
+    if (!route) return;
+    bool handshake = route->handler == get_socket, changes = route->method != HttpMethod::get, by_cookie;
+    if (handshake && r->origin_present && !r->origin_ok) return answer_error(&call, Err::bad_origin);
+    call.session = who_asks(r, handshake, &by_cookie);
+    if (changes && !origin_allowed(r, by_cookie)) return answer_error(&call, Err::bad_origin);
+    if (call.session) {
+        call.user = call.session->user;
+        uint64_t now = clock_ms();
+        if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) return delay_until(r->id, now + wait, heard_again);
+        touch(call.session);
+    }
+    if (!(route->flags & open_to_all)) {
+        if (!call.session) return answer_error(&call, Err::unauthorized);
+        if (call.user->blocked && !(route->flags & blocked_too)) return answer_error(&call, Err::blocked);
+    }
+    if (changes && !r->body.empty() && !is_json(http_header(r, "content-type"))) return answer_error(&call, Err::bad_type);
+    if (route->flags & takes_json) {
+        if (r->body.empty() && !is_json(http_header(r, "content-type"))) return answer_error(&call, Err::bad_type);
+        call.body = json_parse(r->body);
+        if (!call.body) return answer_error(&call, Err::bad_json);
+    }
+    if (call.session) conn_set_authenticated(r->conn);
+    route->handler(&call);
+}
+
+void api_request(HttpRequest *r) {
+    metric_add(Metric::http_requests);
+    dispatch(r);
+}
+
+void api_start(Hub *h) { web_hub = h; }

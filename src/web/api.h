@@ -1,0 +1,64 @@
+// The API's front door: who is asking, may they, and which handler is it. One table of routes; handlers answer at once or later. Loop thread only.
+#pragma once
+
+#include "base/json.h"
+#include "chat/auth.h"
+#include "chat/hub.h"
+#include "net/http.h"
+
+// A call on its way to its handler. It dies when the handler returns; what answers later keeps `r->id`.
+struct Call {
+    HttpRequest *r;
+    Session *session;          // null: nobody is logged in (only routes that allow it)
+    User *user;
+    JsonRef body;              // of routes that take one; an object
+    int64_t id;                // {id} in the path
+    std::string_view name;     // {name} in the path
+};
+
+void api_start(Hub *h);
+// The net's handler for every request: pages, assets, API, handshakes.
+void api_request(HttpRequest *r);
+
+// --- for handlers
+extern Hub *web_hub;
+void answer_error(Call *call, Err err);
+// Answers with the object in `json`; extra: header lines.
+void answer_json(HttpRequest *r, int status, const Buf &json, std::string_view extra = {});
+void answer_empty(HttpRequest *r, int status, std::string_view extra = {});
+
+// What a decided write answers: 204, or the error. For hub_submit with origin.id = r->id.
+void finish_empty(Hub *h, StoreWrite *w);
+// A query parameter as a number: false (and answered 400) when it is there and no number. Missing: *out stays.
+bool query_number(Call *call, const char *name, int64_t *out);
+// `limit`, clamped to 1…max.
+bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out);
+// The cookie line that sets (or, with an empty token, clears) the session.
+void put_cookie(Buf &headers, bool tls, std::string_view token);
+
+// --- handlers, by file. account.cpp:
+void post_register(Call *call);
+void post_login(Call *call);
+void post_logout(Call *call);
+void get_me(Call *call);
+void patch_me(Call *call);
+void post_password(Call *call);
+void get_sessions(Call *call);
+void delete_session(Call *call);
+void get_users(Call *call);
+// rooms.cpp:
+void get_rooms(Call *call);
+void post_room(Call *call);
+void patch_room(Call *call);
+void get_members(Call *call);
+void post_member(Call *call);
+void delete_member(Call *call);
+void get_messages(Call *call);
+// pages.cpp:
+void get_chat_page(Call *call);
+void get_login_page(Call *call);
+void get_register_page(Call *call);
+void get_asset(Call *call);
+void get_health(Call *call);
+void get_metrics(Call *call);
+void get_socket(Call *call);

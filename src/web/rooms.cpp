@@ -1,0 +1,267 @@
+// Rooms: listing, making and changing them, who is in them, and pages of their messages.
+#include "base/unicode.h"
+#include "chat/protocol.h"
+#include "chat/rules.h"
+#include "web/api.h"
+
+#include <stdlib.h>
+
+void put_user_page(JsonWriter &w, const char *field, User **users, uint32_t count, uint32_t limit, Eyes eyes); // account.cpp
+
+// The room of a call if it is the user's business at all; answered when not.
+static Room *room_of(Call *call) {
+    Room *room = model_room(&web_hub->model, call->id);
+    bool visible = room && ((!room->is_private && room->kind == RoomKind::room) || model_member(&web_hub->model, room->id, call->user->id));
+    if (visible) return room;
+    answer_error(call, Err::not_found);
+    return nullptr;
+}
+
+static void put_room(Buf &json, const User *reader, const Room *room) {
+    RoomView view = {.reader = reader, .member = model_member(&web_hub->model, room->id, reader->id)};
+    JsonWriter w{.out = &json};
+    json_begin(w, '{');
+    json_key(w, "room");
+    protocol_room(w, room, &view);
+    json_end(w, '}');
+}
+
+// --- listing
+
+static void rooms_counted(StoreRead *read) {
+    HttpRequest *r = http_pending(read->owner_id);
+    const User *user = model_user(&web_hub->model, read->user);
+    if (r && (read->err != Err::ok || !user)) {
+        http_respond_error(r, read->err == Err::ok ? Err::unauthorized : read->err);
+    } else if (r) {
+        ScopedBuf json;
+        JsonWriter w{.out = &json};
+        json_begin(w, '{');
+        json_key(w, "rooms");
+        json_begin(w, '[');
+        IdMapEntry e;
+        for (uint32_t i = 0; idmap_next(web_hub->model.rooms_by_id, &i, &e);) {
+            const auto *room = static_cast<const Room *>(e.value);
+            RoomView view = {.reader = user, .member = model_member(&web_hub->model, room->id, user->id)};
+            if (!view.member && (room->is_private || room->archived || room->kind == RoomKind::direct)) continue;
+            for (uint32_t k = 0; view.member && k < read->marks_count; k++)
+                if (read->marks[k].room == room->id) view.counts = read->counts[k];
+            protocol_room(w, room, &view);
+        }
+        json_end(w, ']');
+        json_end(w, '}');
+        answer_json(r, 200, json);
+    }
+    store_read_free(read);
+}
+
+void get_rooms(Call *call) {
+    StoreRead *read = store_read_new(ReadKind::unread);
+    uint32_t count = 0;
+    for (const Member *m = call->user->members; m; m = m->next_of_user) count++;
+    auto *marks = static_cast<Mark *>(arena_alloc(read->arena, (count + 1) * sizeof(Mark)));
+    for (const Member *m = call->user->members; m; m = m->next_of_user) marks[read->marks_count++] = {m->room->id, call->user->id, m->seen};
+    read->marks = marks;
+    read->user = call->user->id;
+    read->owner_id = call->r->id;
+    read->done = rooms_counted;
+    if (store_read(web_hub->store, read)) return;
+    store_read_free(read);
+    answer_error(call, Err::unavailable);
+}
+
+// --- making and changing
+
+static void answer_room(Hub *h, StoreWrite *w, int status) {
+    HttpRequest *r = http_pending(w->owner_id);
+    if (!r) return;
+    if (w->err != Err::ok) return http_respond_error(r, w->err);
+    const Room *room = model_room(&h->model, w->kind == WriteKind::room_add ? w->changes[0].room.id : w->room);
+    ScopedBuf json;
+    put_room(json, model_user(&h->model, w->by), room);
+    answer_json(r, status, json);
+}
+
+static void room_made(Hub *h, StoreWrite *w) { answer_room(h, w, 201); }
+static void room_changed(Hub *h, StoreWrite *w) { answer_room(h, w, 200); }
+
+static Err take_name(Call *call, StoreWrite *w) {
+    std::string_view name;
+    ScopedBuf clean, key;
+    if (!json_string(json_get(call->body, "name"), &name)) return Err::bad_request;
+    if (Err err = rules_room_name(name, &clean, &key); err != Err::ok) return err;
+    if (Err err = hub_check_words(web_hub, buf_view(clean)); err != Err::ok) return err;
+    w->name = arena_copy(w->arena, buf_view(clean));
+    buf_clear(key);
+    unicode_fold_key(w->name, key);
+    w->key = arena_copy(w->arena, buf_view(key));
+    w->has_name = true;
+    return Err::ok;
+}
+
+static Err take_topic(Call *call, StoreWrite *w) {
+    JsonRef v = json_get(call->body, "topic");
+    if (!v || json_is_null(v)) return Err::ok;
+    std::string_view topic;
+    ScopedBuf clean;
+    if (!json_string(v, &topic)) return Err::bad_request;
+    if (Err err = rules_topic(topic, &clean); err != Err::ok) return err;
+    if (Err err = hub_check_words(web_hub, buf_view(clean)); err != Err::ok) return err;
+    w->topic = arena_copy(w->arena, buf_view(clean));
+    w->has_topic = true;
+    return Err::ok;
+}
+
+static Err take_flag(Call *call, const char *field, bool *out, bool *has) {
+    JsonRef v = json_get(call->body, field);
+    if (!v || json_is_null(v)) return Err::ok;
+    if (!json_bool(v, out)) return Err::bad_request;
+    *has = true;
+    return Err::ok;
+}
+
+// The people to begin a room with: ids of existing ones, the maker left out, each once.
+static Err take_members(Call *call, StoreWrite *w) {
+    JsonRef v = json_get(call->body, "members");
+    if (!v || json_is_null(v)) return Err::ok;
+    uint32_t count;
+    if (!json_array(v, &count)) return Err::bad_request;
+    if (count > invited_at_once_max) return Err::too_many;
+    auto *ids = static_cast<int64_t *>(arena_alloc(w->arena, (count + 1) * sizeof(int64_t)));
+    for (uint32_t i = 0; i < count; i++) {
+        std::string_view name;
+        if (!json_string(json_at(v, i), &name)) return Err::bad_request;
+        const User *user = model_user_by_name(&web_hub->model, name);
+        if (!user || user->deleted) return Err::not_found;
+        bool known = user == call->user;
+        for (uint32_t k = 0; k < w->ids_count; k++) known |= ids[k] == user->id;
+        if (!known) ids[w->ids_count++] = user->id;
+    }
+    w->ids = ids;
+    return Err::ok;
+}
+
+void post_room(Call *call) {
+    StoreWrite *w = hub_write_new(WriteKind::room_add, call->user);
+    bool has_private = false;
+    w->limit = rooms_made_max;
+    Err err = take_name(call, w);
+    if (err == Err::ok) err = take_topic(call, w);
+    if (err == Err::ok) err = take_flag(call, "private", &w->flag, &has_private);
+    if (err == Err::ok) err = take_members(call, w);
+    if (err == Err::ok) return hub_submit(web_hub, w, {.id = call->r->id}, room_made);
+    store_write_free(w);
+    answer_error(call, err);
+}
+
+void patch_room(Call *call) {
+    Room *room = room_of(call);
+    if (!room) return;
+    if (room->owner != call->user && call->user->role != Role::admin) return answer_error(call, Err::forbidden);
+    StoreWrite *w = hub_write_new(WriteKind::room_change, call->user);
+    w->room = call->id;
+    Err err = json_get(call->body, "name") ? take_name(call, w) : Err::ok;
+    if (err == Err::ok) err = take_topic(call, w);
+    if (err == Err::ok) err = take_flag(call, "archived", &w->archived, &w->has_archived);
+    if (err == Err::ok && (w->has_name || w->has_topic || w->has_archived)) return hub_submit(web_hub, w, {.id = call->r->id}, room_changed);
+    store_write_free(w);
+    if (err != Err::ok) return answer_error(call, err);
+    ScopedBuf json;
+    put_room(json, call->user, room);
+    answer_json(call->r, 200, json);
+}
+
+// --- who is in them
+
+void get_members(Call *call) {
+    Room *room = room_of(call);
+    if (!room) return;
+    if (!model_member(&web_hub->model, room->id, call->user->id)) return answer_error(call, Err::not_member);
+    uint32_t limit, count = 0;
+    if (!query_limit(call, page_users_default, page_users_max, &limit)) return;
+    ScopedBuf after, key;
+    if (http_query(call->r, "after", after) && !unicode_fold_key(buf_view(after), key)) return answer_error(call, Err::bad_request);
+    auto **found = static_cast<User **>(mem_alloc((room->members_count + 1) * sizeof(User *)));
+    for (uint32_t i = 0; i < room->members_count; i++)
+        if (!key.len || std::string_view{room->members[i]->user->key} > buf_view(key)) found[count++] = room->members[i]->user;
+    ScopedBuf json;
+    JsonWriter w{.out = &json};
+    json_begin(w, '{');
+    put_user_page(w, "members", found, count, limit, call->user->role == Role::admin ? Eyes::admin : Eyes::anybody);
+    json_end(w, '}');
+    free(found);
+    answer_json(call->r, 200, json);
+}
+
+static void submit_member(Call *call, WriteKind kind, const User *user) {
+    StoreWrite *w = hub_write_new(kind, call->user);
+    w->room = call->id;
+    w->user = user->id;
+    hub_submit(web_hub, w, {.id = call->r->id}, finish_empty);
+}
+
+void post_member(Call *call) {
+    std::string_view name;
+    if (!json_string(json_get(call->body, "username"), &name)) return answer_error(call, Err::bad_request);
+    if (!room_of(call)) return;
+    const User *user = model_user_by_name(&web_hub->model, name);
+    if (!user || user->deleted) return answer_error(call, Err::not_found);
+    submit_member(call, WriteKind::member_add, user);
+}
+
+void delete_member(Call *call) {
+    if (!room_of(call)) return;
+    const User *user = model_user_by_name(&web_hub->model, call->name);
+    if (!user) return answer_error(call, Err::not_found);
+    submit_member(call, WriteKind::member_remove, user);
+}
+
+// --- pages of messages
+
+static void page_known(StoreRead *read) {
+    HttpRequest *r = http_pending(read->owner_id);
+    if (r && read->err != Err::ok) {
+        http_respond_error(r, read->err);
+    } else if (r && !model_member(&web_hub->model, read->room, read->user)) {
+        http_respond_error(r, Err::not_member); // left while the page was read
+    } else if (r) {
+        Page page = {.messages = read->changes,
+                     .count = read->changes_count,
+                     .anchor = read->around ? PageAnchor::middle : read->after ? PageAnchor::oldest : PageAnchor::newest,
+                     .rev_max = 0,
+                     .around = read->around,
+                     .more_before = read->more_before,
+                     .more_after = read->more_after};
+        ScopedBuf json;
+        JsonWriter w{.out = &json};
+        json_begin(w, '{');
+        protocol_page(w, &web_hub->model, page, frame_out_bytes_max - 256);
+        json_end(w, '}');
+        answer_json(r, 200, json);
+    }
+    store_read_free(read);
+}
+
+void get_messages(Call *call) {
+    int64_t before = -1, after = -1, around = -1;
+    uint32_t limit;
+    if (!query_number(call, "before", &before) || !query_number(call, "after", &after) || !query_number(call, "around", &around) ||
+        !query_limit(call, page_messages_default, page_messages_max, &limit))
+        return;
+    if ((before >= 0) + (after >= 0) + (around >= 0) > 1) return answer_error(call, Err::bad_request);
+    Member *member;
+    if (Err err = hub_member(web_hub, call->user, call->id, &member); err != Err::ok) return answer_error(call, err);
+    StoreRead *read = store_read_new(ReadKind::page);
+    read->room = call->id;
+    read->user = call->user->id;
+    // 0 means "not given" to the store; rev 1 is the lobby itself, so no message has an id below 2 and these say the same.
+    if (before >= 0) read->before = before ? before : 1;
+    if (after >= 0) read->after = after ? after : 1;
+    if (around >= 0) read->around = around ? around : 1;
+    read->limit = limit;
+    read->owner_id = call->r->id;
+    read->done = page_known;
+    if (store_read(web_hub->store, read)) return;
+    store_read_free(read);
+    answer_error(call, Err::unavailable);
+}

@@ -1,0 +1,343 @@
+// Sockets. In this order: the list of them; opening and closing; what a client sends; what it is answered; the end of a turn.
+#include "web/socket.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "chat/presence.h"
+#include "chat/protocol.h"
+#include "chat/seen.h"
+#include "web/delay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct Socket {
+    Conn *conn;                 // null: it has closed, and this memory goes at the end of the turn
+    ConnId id;
+    Session *session;
+    Socket *next_of_user;
+    uint32_t index;             // in `all`
+    uint8_t refused_in_a_row;
+    bool dirty;                 // in `dirty_list`
+    bool history_asked;         // one page at a time; meanwhile it is not read
+    bool slowed;                // over the request rate; meanwhile it is not read
+    Reader reader;
+};
+static_assert(sizeof(Socket) + 320 <= 512, "an idle socket is to cost at most 1 KB in all: 512 for the connection's state and this");
+
+static Hub *hub;
+static SocketOptions options;
+static Socket **all;            // in no order
+static uint32_t all_count, all_capacity;
+static ConnId *dirty_list;      // sockets to be looked at in this turn though the ring has nothing new
+static uint32_t dirty_count, dirty_capacity;
+static Socket *graveyard;       // linked by next_of_user
+static uint32_t first_served;   // rotates, so that nobody is always the last
+static uint64_t ring_seen;      // the ring's head when all were served
+
+static Socket *socket_of(ConnId id) {
+    Conn *c = conn_get(id);
+    return c ? static_cast<Socket *>(conn_owner(c)) : nullptr;
+}
+
+static void mark_dirty(Socket *s) {
+    if (s->dirty) return;
+    s->dirty = true;
+    if (dirty_count == dirty_capacity) {
+        dirty_capacity = dirty_capacity ? dirty_capacity * 2 : 64;
+        dirty_list = static_cast<ConnId *>(mem_grow(dirty_list, dirty_capacity * sizeof *dirty_list));
+    }
+    dirty_list[dirty_count++] = s->id;
+}
+
+static bool send(Socket *s, std::string_view payload) {
+    if (!ws_send_text(s->conn, payload)) return false;
+    mark_dirty(s);
+    return true;
+}
+
+// --- the reader's port
+
+static Reader *port_find(uint64_t id) {
+    Socket *s = socket_of(id);
+    return s ? &s->reader : nullptr;
+}
+
+static bool port_queue(uint64_t id, std::string_view payload) {
+    Socket *s = socket_of(id);
+    return s && send(s, payload);
+}
+
+// Frames of a page are encoded one behind the other and go out with one write. What the kernel does not take is dropped; the reader's cursor knows where to begin again.
+static size_t port_page(uint64_t id, const std::string_view *payloads, size_t count) {
+    static Buf wire;
+    Socket *s = socket_of(id);
+    if (!s || conn_busy(s->conn)) return 0;
+    buf_clear(wire);
+    auto *ends = static_cast<size_t *>(mem_alloc(count * sizeof(size_t)));
+    for (size_t i = 0; i < count; i++) {
+        if (!ws_deflates(s->conn) || payloads[i].size() < deflate_bytes_min || !ws_encode_deflated(wire, payloads[i])) ws_encode_text(wire, payloads[i]);
+        ends[i] = wire.len;
+    }
+    auto *pieces = static_cast<Piece *>(mem_alloc(count * sizeof(Piece)));
+    for (size_t i = 0, at = 0; i < count; at = ends[i++]) pieces[i] = {wire.data + at, static_cast<uint32_t>(ends[i] - at)};
+    size_t taken = conn_flush(s->conn, pieces, count);
+    free(pieces);
+    free(ends);
+    return taken;
+}
+
+static void port_wake(uint64_t id) {
+    if (Socket *s = socket_of(id)) mark_dirty(s);
+}
+
+static void port_fail(uint64_t id) {
+    if (Socket *s = socket_of(id)) ws_close(s->conn, 1013, "the store cannot be read now");
+}
+
+void sockets_start(Hub *h, const SocketOptions &o) {
+    hub = h;
+    options = o;
+    ring_seen = h->ring.head;
+    sync_start(h, {.find = port_find, .queue = port_queue, .page = port_page, .wake = port_wake, .fail = port_fail});
+}
+
+void sockets_set_options(const SocketOptions &o) { options = o; }
+uint32_t sockets_count() { return all_count; }
+
+// --- opening and closing
+
+void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since, std::string_view epoch, uint32_t max) {
+    User *user = session->user;
+    if (all_count >= options.sockets_max || user->sockets >= options.sockets_per_user_max) {
+        bool mine = user->sockets >= options.sockets_per_user_max;
+        return http_respond_error(r, Err::overloaded, mine ? "Too many windows of this account are open. Close one." : nullptr, 10);
+    }
+    Conn *c = r->conn;
+    bool resume = has_since && epoch == store_epoch(hub->store);
+    ws_accept(r);
+    auto *s = static_cast<Socket *>(mem_zero(sizeof(Socket)));
+    s->conn = c;
+    s->id = conn_id(c);
+    s->session = session;
+    s->next_of_user = static_cast<Socket *>(user->first_socket);
+    user->first_socket = s;
+    if (all_count == all_capacity) {
+        all_capacity = all_capacity ? all_capacity * 2 : 64;
+        all = static_cast<Socket **>(mem_grow(all, all_capacity * sizeof *all));
+    }
+    s->index = all_count;
+    all[all_count++] = s;
+    conn_set_owner(c, s);
+    conn_set_authenticated(c);
+    metric_set(Metric::sockets_open, all_count);
+    presence_come(hub, user, clock_ms());
+    reader_start(&s->reader, s->id, user, {.resume = resume, .since = since, .max = max});
+}
+
+void socket_closed(Conn *c) {
+    auto *s = static_cast<Socket *>(conn_owner(c));
+    if (!s) return;
+    conn_set_owner(c, nullptr);
+    s->conn = nullptr;
+    User *user = s->reader.user;
+    auto **at = reinterpret_cast<Socket **>(&user->first_socket);
+    while (*at != s) at = &(*at)->next_of_user;
+    *at = s->next_of_user;
+    all[s->index] = all[--all_count];
+    all[s->index]->index = s->index;
+    metric_set(Metric::sockets_open, all_count);
+    reader_end(&s->reader);
+    presence_leave(hub, user, clock_ms());
+    // Whoever called may still hold it: it goes at the end of the turn.
+    s->next_of_user = graveyard;
+    graveyard = s;
+}
+
+void sockets_of_session_close(Session *session) {
+    for (auto *s = static_cast<Socket *>(session->user->first_socket); s;) {
+        Socket *next = s->next_of_user; // ws_close unlinks s
+        if (s->session == session) ws_close(s->conn, 4001, "the session has ended");
+        s = next;
+    }
+}
+
+void sockets_of_user_block(User *user) {
+    ScopedBuf frame;
+    frame_blocked(frame, err_info(Err::blocked).message);
+    while (auto *s = static_cast<Socket *>(user->first_socket)) {
+        Conn *c = s->conn;
+        if (ws_send_text(c, buf_view(frame))) ws_close(c, 4002, "blocked");
+    }
+}
+
+void sockets_close_all(uint16_t code, const char *reason) {
+    while (all_count) ws_close(all[all_count - 1]->conn, code, reason);
+}
+
+// --- what a client is answered
+
+static void update_pause(Socket *s) { conn_pause(s->conn, s->history_asked || s->slowed || conn_private_bytes(s->conn) > private_queue_pause_bytes); }
+
+static void answer_error(Socket *s, Err err, std::string_view nonce, std::string_view ref, uint32_t retry_after_s = 0) {
+    metric_add(Metric::frames_refused);
+    if (err == Err::rate_limited) metric_add(Metric::rate_limited);
+    ScopedBuf frame;
+    frame_error(frame, err, {}, nonce, ref, retry_after_s);
+    if (!send(s, buf_view(frame))) return;
+    if (++s->refused_in_a_row >= refused_in_a_row_max) ws_close(s->conn, 1008, "too many refused frames in a row");
+    else update_pause(s);
+}
+
+// A message, an edit or a deletion has been decided. What was committed has gone to everybody through the ring; here is what its author alone is told.
+static void decided(Hub *h, StoreWrite *w) {
+    Socket *s = socket_of(w->owner_id);
+    if (!s) return;
+    if (w->err != Err::ok) return answer_error(s, w->err, w->nonce, hub_ref(w));
+    s->refused_in_a_row = 0;
+    ScopedBuf frame;
+    if (w->kind == WriteKind::user_warn) frame_warning(frame, w->user_row.warnings, w->limit, w->nonce, hub_ref(w));
+    else if (w->is_repeat) frame_message(frame, &h->model, w->changes[0].message, true, hub_ref(w));
+    else return;
+    if (send(s, buf_view(frame))) update_pause(s);
+}
+
+static void history_answered(uint64_t id) {
+    Socket *s = socket_of(id);
+    if (!s) return;
+    s->history_asked = false;
+    mark_dirty(s); // read on when the page has left
+}
+
+// --- what a client sends
+
+static Err handle(Socket *s, const Request &q, uint64_t now_ms, uint32_t *retry_after_s) {
+    User *user = s->reader.user;
+    HubOrigin origin = {.id = s->id, .ref = q.ref};
+    if (q.kind == RequestKind::message || q.kind == RequestKind::edit || q.kind == RequestKind::del) {
+        if (uint32_t wait = bucket_take(user->messages, hub->options.message_rate, now_ms)) {
+            *retry_after_s = (wait + 999) / 1000;
+            return Err::rate_limited;
+        }
+    }
+    switch (q.kind) {
+    case RequestKind::message: return hub_post(hub, user, q.room, q.text, q.nonce, q.reply, origin, decided);
+    case RequestKind::edit: return hub_edit(hub, user, q.id, q.text, origin, decided);
+    case RequestKind::del: return hub_delete(hub, user, q.id, origin, decided);
+    case RequestKind::seen: return seen_mark(hub, user, q.room, q.id, now_ms);
+    case RequestKind::typing: return presence_typing(hub, user, q.room, now_ms);
+    case RequestKind::history: {
+        Err err = sync_history(hub, s->id, user, {.room = q.room, .before = q.before, .limit = q.limit, .ref = q.ref}, history_answered);
+        s->history_asked = err == Err::ok;
+        return err;
+    }
+    case RequestKind::ping: {
+        ScopedBuf frame;
+        frame_pong(frame, q.ref, s->reader.position);
+        send(s, buf_view(frame));
+        return Err::ok;
+    }
+    }
+    return Err::unknown_type;
+}
+
+static void hear_again(ConnId id) {
+    Socket *s = socket_of(id);
+    if (!s) return;
+    uint64_t now = clock_ms();
+    if (uint32_t wait = bucket_take(s->reader.user->requests, hub->options.request_rate, now)) return delay_until(id, now + wait, hear_again);
+    s->slowed = false;
+    update_pause(s);
+}
+
+void socket_text(Conn *c, std::string_view message) {
+    auto *s = static_cast<Socket *>(conn_owner(c));
+    metric_add(Metric::frames_in);
+    uint64_t now = clock_ms();
+    // The frame over the rate is served; the token that it lacks is taken before the next one is read.
+    if (uint32_t wait = bucket_take(s->reader.user->requests, hub->options.request_rate, now)) {
+        s->slowed = true;
+        delay_until(s->id, now + wait, hear_again);
+    }
+    Request q;
+    uint32_t retry_after_s = 0;
+    ConnId id = s->id;
+    bool decided_later = false;
+    Err err = protocol_parse(message, &q);
+    if (err == Err::ok) {
+        err = handle(s, q, now, &retry_after_s);
+        decided_later = q.kind == RequestKind::message || q.kind == RequestKind::edit || q.kind == RequestKind::del;
+    }
+    if (!socket_of(id)) return; // the answer did not fit: it has been closed
+    if (err != Err::ok) return answer_error(s, err, q.nonce, q.ref, retry_after_s);
+    if (!decided_later) s->refused_in_a_row = 0;
+    update_pause(s);
+}
+
+void socket_writable(Conn *c) {
+    if (auto *s = static_cast<Socket *>(conn_owner(c))) mark_dirty(s);
+}
+
+// --- the end of a turn
+
+static void flush_live(Socket *s) {
+    constexpr size_t frames_max = 256;
+    LiveFrame frames[frames_max];
+    Piece pieces[frames_max];
+    ConnId id = s->id;
+    while (!conn_busy(s->conn)) {
+        size_t gathered = reader_gather(&s->reader, ws_deflates(s->conn), frames, frames_max);
+        if (s->reader.state != ReaderState::live) return mark_dirty(s);
+        for (size_t i = 0; i < gathered; i++) pieces[i] = {frames[i].bytes.data(), static_cast<uint32_t>(frames[i].bytes.size())};
+        size_t taken = gathered || conn_private_bytes(s->conn) ? conn_flush(s->conn, pieces, gathered) : 0;
+        if (!socket_of(id)) return;
+        reader_took(&s->reader, frames, gathered, frames_max, taken);
+        if (gathered < frames_max || taken < gathered) return;
+    }
+}
+
+static void serve(Socket *s) {
+    ConnId id = s->id;
+    if (s->reader.state == ReaderState::live) {
+        flush_live(s);
+    } else if (!conn_busy(s->conn)) {
+        if (conn_private_bytes(s->conn)) conn_flush(s->conn, nullptr, 0);
+        if (socket_of(id) && conn_queued(s->conn) == 0) reader_step(&s->reader, id);
+        // `ready` may have been queued just now, and the ring may have news behind it.
+        if (socket_of(id) && s->reader.state == ReaderState::live) flush_live(s);
+    }
+    if (socket_of(id)) update_pause(s);
+}
+
+void sockets_turn() {
+    // Those marked are taken off the list first: who is marked while it is served has its turn in the next one.
+    uint32_t marked = dirty_count;
+    bool ring_moved = ring_seen != hub->ring.head;
+    if (ring_moved) {
+        ring_seen = hub->ring.head;
+        if (++first_served >= all_count) first_served = 0;
+        uint32_t n = all_count;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t at = first_served + i < n ? first_served + i : first_served + i - n;
+            if (at < all_count && all[at]->reader.state == ReaderState::live) serve(all[at]);
+        }
+        // Who closes is replaced by the last in the list, which may so have been passed over: once more round.
+        if (all_count != n) ring_seen--;
+    }
+    for (uint32_t i = 0; i < marked; i++) {
+        Socket *s = socket_of(dirty_list[i]);
+        if (!s) continue;
+        s->dirty = false;
+        serve(s);
+    }
+    memmove(dirty_list, dirty_list + marked, (dirty_count - marked) * sizeof *dirty_list);
+    dirty_count -= marked;
+    while (graveyard) {
+        Socket *s = graveyard;
+        graveyard = s->next_of_user;
+        free(s);
+    }
+}
+
+bool sockets_want_turn() { return dirty_count > 0 || ring_seen != hub->ring.head; }

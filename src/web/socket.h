@@ -1,0 +1,34 @@
+// Socket: one user's WebSocket. It joins a connection to a person, a session and a Reader: the requests that arrive go to the hub, the frames that wait go out with one
+// vectored write a turn. Loop thread only.
+#pragma once
+
+#include "chat/sync.h"
+#include "net/ws.h"
+
+struct SocketOptions {
+    uint32_t sockets_max = sockets_max_default;
+    uint32_t sockets_per_user_max = sockets_per_user_max_default;
+};
+
+void sockets_start(Hub *h, const SocketOptions &options);
+void sockets_set_options(const SocketOptions &options);
+
+// Answers a handshake for a session: 101 and a socket, or 503 at a limit. `r` is dead afterwards.
+void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since, std::string_view epoch, uint32_t max);
+
+// --- the net's handlers
+void socket_text(Conn *c, std::string_view message);
+void socket_writable(Conn *c);
+void socket_closed(Conn *c);
+
+// --- the hub's hooks
+void sockets_of_session_close(Session *session);   // 4001
+void sockets_of_user_block(User *user);            // `blocked`, 4002
+
+// At the end of a loop turn, after the store's completions: every socket with news gets one write.
+void sockets_turn();
+// True when a socket waits for another turn at once.
+bool sockets_want_turn();
+// Everybody gets this close code (1001 at the stop).
+void sockets_close_all(uint16_t code, const char *reason);
+uint32_t sockets_count();
