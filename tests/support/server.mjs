@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { SLOW, atEnd, onFailure, within } from './suite.mjs'
+import { atEnd, onFailure, within } from './suite.mjs'
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 export const binary = resolve(process.env.CHATTERBOX || join(root, 'build/chatterbox'))
@@ -162,5 +162,3 @@ export async function startServer({ args = [], env = {}, data, wrap = [], comman
   })
   return server
 }
-
-export { SLOW }
