@@ -56,6 +56,7 @@ export class Socket {
     this.isClosed = false
     this.deflate = null
     this.pongs = []
+    this.pings = 0
     this.bytesRead = 0
   }
 
@@ -155,7 +156,10 @@ export class Socket {
     this.buffer = b.subarray(at + size)
     if (opcode >= 8) {
       assert.ok(fin && size < 126 && !rsv, 'a control frame is whole, short and plain')
-      if (opcode === OPCODE.ping && !this.options.deaf) this.sendFrame(payload, { opcode: OPCODE.pong })
+      if (opcode === OPCODE.ping) {
+        this.pings++
+        if (!this.options.deaf) this.sendFrame(payload, { opcode: OPCODE.pong })
+      }
       if (opcode === OPCODE.pong) this.pongs.push(payload.toString())
       if (opcode === OPCODE.close) {
         this.closeFrame = { code: size >= 2 ? payload.readUInt16BE(0) : 1005, reason: payload.subarray(2).toString() }

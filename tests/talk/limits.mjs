@@ -100,6 +100,19 @@ test('the server has --max-sockets; the next is refused with 503 and Retry-After
   await small.stop()
 }, { together: true })
 
+test('an idle connection is pinged; one that answers stays, one that is silent is dropped', async () => {
+  const brisk = await startServer({ args: ['--ping-idle', '1', '--silent-max', '4'] })
+  const bob = await register(brisk, 'bob')
+  const lively = await online(brisk, bob), deaf = await online(brisk, bob, { deaf: true })
+  const start = Date.now()
+  await deaf.closed
+  const took = Date.now() - start
+  assert.ok(took >= 3000 && took < 9000, `${took} ms`)
+  assert.ok(deaf.pings >= 1 && lively.pings >= 1, `${deaf.pings} and ${lively.pings} pings`)
+  await lively.reaches(0)
+  await brisk.stop()
+}, { together: true, timeout: 20_000 })
+
 test('64 sockets of one user are fine, the 65th is not', async () => {
   const dora = await register(server, 'dora')
   const sockets = await Promise.all(Array.from({ length: 64 }, () => online(server, dora)))
