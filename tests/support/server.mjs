@@ -77,7 +77,7 @@ export async function startServer({ args = [], env = {}, data, wrap = [], comman
   if (!existsSync(binary)) throw new Error(`there is no ${binary}: run make, or set CHATTERBOX`)
   const server = {
     data: data ?? join(temporary(), 'data'),
-    host: '127.0.0.1', port: 0, url: '', pid: 0, exit: null, lines: [], args, env,
+    host: '127.0.0.1', port: 0, url: '', pid: 0, exit: null, lines: [], errors: [], args, env,
 
     /** Everything that the server printed on both streams since the first start. */
     log: () => server.lines.join('\n'),
@@ -138,6 +138,7 @@ export async function startServer({ args = [], env = {}, data, wrap = [], comman
           rest = parts.pop()
           for (const part of parts) {
             server.lines.push(part)
+            if (stream === child.stderr) server.errors.push(part)
             const match = stream === child.stdout && /^listening on http:\/\/(\S+):(\d+)/.exec(part)
             if (match) done(match)
           }

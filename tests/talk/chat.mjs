@@ -210,3 +210,21 @@ test('the snapshot is one history for each room, then ready', async () => {
   assert.ok(frames.at(-1).rev >= w.rev)
   await s.close()
 })
+
+test('of many rooms all are in welcome, and the 20 most active bring their history', async () => {
+  const person = await register(server, 'collector')
+  const s = await online(server, person)
+  const made = []
+  for (let i = 0; i < 24; i++) {
+    const { room } = await call(server, 'POST', '/api/rooms', { token: person.token, json: { name: `Collection ${i}` } }, 201)
+    made.push(room.id)
+    await s.say(`in ${i}`, { room: room.id })
+  }
+  await s.say('and in the lobby')
+  await s.close()
+  const again = await online(server, person)
+  assert.deepEqual(again.welcome.rooms.filter(r => r.joined).map(r => r.id).sort((x, y) => x - y), [1, ...made])
+  const histories = again.log.filter(f => f.type === 'history').map(f => f.room)
+  assert.deepEqual(histories, [1, ...made.slice(-19).reverse()])
+  await again.close()
+})

@@ -204,6 +204,16 @@ test('the flag wins over the variable, the variable over the file', async () => 
   assert.equal(await mode({ env: { CHATTERBOX_REGISTRATION: 'closed' } }), 'closed')
 })
 
+test('--log-format json: every line on standard error is JSON', async () => {
+  const s = await startServer({ args: ['--log-format', 'json', '--log-level', 'debug'] })
+  await (await online(s, await register(s, 'alice'))).close()
+  await http(s, 'GET', '/%22quoted%22?token=abc', {})
+  const lines = s.errors.filter(line => line)
+  assert.ok(lines.length > 0, 'there is a log')
+  for (const line of lines) assert.equal(typeof JSON.parse(line), 'object', line)
+  await s.stop()
+})
+
 test('plain `chatterbox` serves', async () => {
   const plain = await startServer({ command: '' })
   assert.equal((await http(plain, 'GET', '/healthz')).status, 200)

@@ -161,3 +161,19 @@ test('messages beyond the message rate are refused with rate_limited and retry_a
   assert.deepEqual(history.messages.map(m => m.text), ['m0', 'm1', 'm2'])
   await slow.stop()
 })
+
+test('edits and deletions count as messages do, over all sockets of a user', async () => {
+  const slow = await startServer({ args: ['--message-rate', '4/1'] })
+  const carol = await register(slow, 'carol')
+  const s = await online(slow, carol), other = await online(slow, carol)
+  const first = await s.say('one'), second = await s.say('two')
+  s.send({ type: 'edit', id: first.id, text: 'one again' })
+  await other.until(f => f.id === first.id && f.edited)
+  other.send({ type: 'delete', id: second.id })
+  await s.until(f => f.id === second.id && f.deleted)
+  for (const [socket, frame] of [[s, { type: 'message', text: 'three' }], [other, { type: 'edit', id: first.id, text: 'x' }], [s, { type: 'delete', id: first.id }]]) {
+    const f = await socket.askRefused(frame, 'rate_limited')
+    assert.ok(f.retry_after > 0)
+  }
+  await slow.stop()
+})

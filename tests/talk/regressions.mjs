@@ -16,14 +16,15 @@ const PLAIN = 'plainly visible secret 4711'
 const alice = await register(server, 'alice', { password: PLAIN }), bob = await register(server, 'bob'), carol = await register(server, 'carol')
 const a = await online(server, alice), b = await online(server, bob), c = await online(server, carol)
 
+/** All that is in the data directory, as one string. */
+function everyFile() {
+  return readdirSync(server.data, { recursive: true }).map(name => join(server.data, name)).filter(path => statSync(path).isFile())
+    .map(path => readFileSync(path, 'latin1')).join('\n')
+}
+
 test('neither passwords nor tokens are in any file or in the log; the hash is Argon2id', async () => {
   await a.say('something to store')
-  let all = ''
-  for (const name of readdirSync(server.data, { recursive: true })) {
-    const path = join(server.data, name)
-    if (statSync(path).isFile()) all += readFileSync(path, 'latin1')
-  }
-  all += server.log()
+  const all = everyFile() + server.log()
   assert.ok(all.includes('something to store'), 'we look at the right files')
   assert.ok(all.includes('$argon2id$v=19$'))
   assert.ok(!all.includes(PLAIN))
@@ -85,4 +86,16 @@ test('a block is lifted with `user unblock`', async () => {
   const back = await online(server, carol)
   await back.say('back again')
   await back.close()
+})
+
+test('the text of a deleted message is gone for good, from the disk too', async () => {
+  const said = await a.say('an-unforgettable-mistake')
+  a.send({ type: 'edit', id: said.id, text: 'an-edited-mistake' })
+  await a.until(f => f.id === said.id && f.edited)
+  a.send({ type: 'delete', id: said.id })
+  await a.until(f => f.id === said.id && f.deleted)
+  await server.stop() // the log of the database is merged and removed
+  assert.ok(!everyFile().includes('an-edited-mistake'))
+  assert.ok(!everyFile().includes('an-unforgettable-mistake'))
+  await server.restart()
 })

@@ -255,3 +255,8 @@ test('members are paged by cursor', async () => {
   }
   assert.deepEqual(walked.sort(), ['alice', 'bob', 'eve', 'root'])
 })
+
+test('the lobby is renamed by an administrator alone', async () => {
+  assert.equal((await api(alice, 'PATCH', '/api/rooms/1', { name: 'Mine' })).status, 403)
+  assert.equal((await call(server, 'PATCH', '/api/rooms/1', { token: admin.token, json: { topic: 'for all' } }, 200)).room.topic, 'for all')
+})

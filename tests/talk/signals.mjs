@@ -2,9 +2,11 @@
 // closed 1001, exit 0 within five seconds; a second signal exits at once; SIGHUP reads the configuration again.
 
 import assert from 'node:assert/strict'
-import { http, online, register, tcp, wholeRoom } from '../support/client.mjs'
-import { startServer } from '../support/server.mjs'
-import { test } from '../support/suite.mjs'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { PASSWORD, http, online, register, tcp, wholeRoom } from '../support/client.mjs'
+import { startServer, temporary } from '../support/server.mjs'
+import { eventually, test } from '../support/suite.mjs'
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
   test(`${signal}: sockets close 1001, exit 0, soon`, async () => {
@@ -75,6 +77,23 @@ test('SIGHUP does not disturb anybody', async () => {
   await a.say('still here')
   assert.equal((await http(server, 'GET', '/healthz')).status, 200)
   await server.stop()
+})
+
+test('SIGHUP reads the configuration again; what is wrong in it changes nothing', async () => {
+  const file = join(temporary(), 'conf')
+  writeFileSync(file, 'registration = open\n')
+  const server = await startServer({ args: ['--config', file] })
+  const tries = name => http(server, 'POST', '/api/register', { json: { username: name, password: PASSWORD } })
+  assert.equal((await tries('one')).status, 201)
+  writeFileSync(file, 'registration = closed\n')
+  process.kill(server.pid, 'SIGHUP')
+  let n = 0
+  await eventually('registration is closed', async () => (await tries(`x${n++}`)).status === 403)
+  const before = server.lines.length
+  writeFileSync(file, 'registration = perhaps\n')
+  process.kill(server.pid, 'SIGHUP')
+  await eventually('a line about it', () => server.lines.slice(before).some(line => /registration/.test(line)))
+  assert.equal((await tries('two')).status, 403)
 })
 
 test('SIGPIPE and a closed standard output do not end it', async () => {
