@@ -42,7 +42,7 @@ export async function openPicker(button, place, take) {
   const list = h('div', { class: 'emo', role: 'group', 'aria-label': 'Emoji list' });
   const node = h('dialog', { class: 'pop picker', 'aria-label': 'Emoji', open: true }, search, list);
   picker = popover(button, node, place, { closed: () => { picker = null; } });
-  search.focus();
+  if (matchMedia('(pointer:fine)').matches) search.focus();   // elsewhere the screen's keyboard would cover the panel
   try { await load(); } catch (e) { fill(list, h('p', { class: 'soft' }, 'The list did not arrive. Close this and try again.')); return; }
   const choose = (sign) => {
     remember(sign);

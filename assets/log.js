@@ -1,7 +1,7 @@
 // The list of messages: a window of nodes over all that is held, so that ten thousand messages scroll as ten do.
 // It owns the scroll position: at the end it follows what comes, elsewhere it stays on the words in view
 // whatever is put in above them. It asks for older history near the top and says how far one has read.
-import { $, h, put, fill, picture, icon, button, lamp } from './dom.js';
+import { $, h, put, fill, picture, icon, button } from './dom.js';
 import { day, dayLabel, count } from './format.js';
 import { state, on, room, isMe, mayDelete, find } from './store.js';
 import { build, refresh, refreshSeen, signature, isFirst, toggleSeen, toolbar } from './message.js';
@@ -74,8 +74,7 @@ function opened() {
   quiet();
   render(Math.max(0, items.length - 2 * AROUND), items.length);
   log.scrollTop = log.scrollHeight;
-  const at = firstUnread();
-  if (at >= 0 && r.msgs[0].id <= r.line) toUnread(false);
+  if (r && lineKnown(r) && firstUnread() >= 0) toUnread(false);
   after();
 }
 
@@ -120,7 +119,8 @@ function arrived(d) {
     r.line = null;
   } else if (!isMe(m.sender) && m.id === r.msgs[r.msgs.length - 1].id) {
     spoken = true;
-    if (r.line === null && (!follow || !present())) r.line = m.id - 1;
+    const before = r.msgs[r.msgs.length - 2];
+    if ((!follow || !present()) && (r.line === null || !before || r.seen >= before.id)) r.line = m.id - 1;
     if (!follow) below++;
   }
 }
@@ -180,11 +180,12 @@ function render(a, b) {
   const wanted = [];
   const keepKeys = new Set();
   const r = room();
+  const newAt = r && lineKnown(r) ? firstUnread() : -1;
   for (let i = a; i < b; i++) {
     const item = items[i];
     const before = items[i - 1];
     const newDay = !before || day(before.m.time) !== day(item.m.time);
-    const line = r.line !== null && !item.out && item.m.id > r.line && !isMe(item.m.sender) && firstUnread() === i;
+    const line = i === newAt;
     const first = newDay || line || isFirst(item, before);
     const sig = signature(item, first) + (newDay ? dayLabel(item.m.time) : '') + line;
     let entry = nodes.get(item.key);
@@ -225,7 +226,7 @@ function render(a, b) {
 }
 
 function replace(old, entry) {
-  const focused = old.node === document.activeElement;
+  const focused = old.node.contains(document.activeElement);
   if (old.node.querySelector('.seen')) entry.node.append(old.node.querySelector('.seen'));
   for (const n of old.extra) n.remove();
   if (old.node.isConnected) old.node.replaceWith(entry.node);
@@ -233,6 +234,9 @@ function replace(old, entry) {
 }
 
 const separator = (cls, text) => h('div', { class: cls, role: 'separator', 'aria-label': text, 'data-sep': 1 }, text);
+
+// Whether the place of the unread line is held: else it lies further up, and is loaded by a jump to it.
+const lineKnown = (r) => r.line !== null && r.msgs.length > 0 && (r.more === false || r.msgs[0].id <= r.line);
 
 function firstUnread() {
   const r = room();
@@ -344,29 +348,29 @@ function inView() {
 function after() {
   const r = room();
   if (!r) return;
-  const distance = log.scrollHeight - log.scrollTop - log.clientHeight;
-  const up = items.length > 0 && distance > 160;
-  jump.hidden = !up && below === 0;
-  fill(jump, icon('down'), below ? `Jump to latest (${count(below)})` : 'Jump to latest');
+  const [first, last] = inView();
+  const up = items.length > 0 && log.scrollHeight - log.scrollTop - log.clientHeight > 160;
   const at = firstUnread();
-  const unseen = at >= 0 && inView()[0] > at;
-  jumpUp.hidden = !(unseen && r.msgs[at] && r.line !== null && !nodeInView(at) && distance < 160 * 1e6 && above(at));
-  if (!jumpUp.hidden) fill(jumpUp, icon('down'), 'Jump to first unread');
+  jump.hidden = !up && below === 0;
+  label(jump, below ? `Jump to latest (${count(below)})` : 'Jump to latest');
+  jumpUp.hidden = at < 0 || (lineKnown(r) && at >= first);
+  label(jumpUp, 'Jump to first unread');
   if (r.loaded && r.more && range[0] === 0 && log.scrollTop < 900) older(r);
-  read(r);
+  read(r, last);
 }
 
-const nodeInView = (at) => { const [a, b] = inView(); return at >= a && at <= b; };
-const above = (at) => at < inView()[0];
+function label(button, text) {
+  if (button.textContent !== text) fill(button, icon('down'), text);
+}
 
-function read(r) {
-  if (!r.msgs.length || !present() || document.querySelector('dialog[open].dlg')) return;
-  const [, last] = inView();
+// A list that is not shown (a phone's other pane, a dialog above it) is not read.
+function read(r, last) {
+  if (!r.msgs.length || !log.clientHeight || !present() || document.querySelector('dialog[open].dlg')) return;
   const m = r.msgs[Math.min(last, r.msgs.length - 1)];
   if (m && m.id > r.seen) onRead(r, m.id);
 }
 
-export const reread = () => { const r = room(); if (r) { after(); } };
+export const reread = after;
 
 async function older(r) {
   if (busy === r.id || link.state !== 'up' || !r.msgs.length) return false;
@@ -418,7 +422,11 @@ function toIndex(at, share) {
   return entry.node;
 }
 
-export function toUnread(focus) {
+export async function toUnread(focus) {
+  const r = room();
+  while (r && r.line !== null && !lineKnown(r) && r.more)
+    if (!(await older(r)) || r !== room()) return;
+  collect();
   const at = firstUnread();
   if (at < 0) return;
   const node = toIndex(at, 0.15);

@@ -58,7 +58,7 @@ export async function find() {
     if (!open.length) { fill(body, h('p', null, 'You are in every public room there is. Private rooms do not show here: somebody in them can invite you.')); return; }
     const errors = h('div');
     fill(body, errors, h('ul', null, open.map((r) => h('li', { class: 'row f' }, icon('box'),
-      h('span', { class: 'grow cut' }, h('b', { dir: 'auto' }, r.name), h('small', { dir: 'auto' }, r.topic || `${count(r.members)} ${r.members === 1 ? 'person' : 'people'}`)),
+      h('span', { class: 'grow cut' }, h('b', { dir: 'auto' }, r.name), h('br'), h('small', { dir: 'auto' }, r.topic || `${count(r.members)} ${r.members === 1 ? 'person' : 'people'}`)),
       button('Join', async (e) => {
         e.target.disabled = true;
         try {
@@ -106,14 +106,14 @@ export function about() {
   }
   const d = modal(r.name, h('div', { class: 'in', tabindex: 0, role: 'group', 'aria-label': 'About this room' }, parts));
   const draw = () => fill(list, (state.members.get(r.id) || []).map(user).map((u) => h('li', { class: 'row f' }, avatar(u, false, lamp(state.online.has(u.username))),
-    h('span', { class: 'grow cut' }, h('b', { dir: 'auto' }, nameOf(u)), hidden(state.online.has(u.username) ? ' (online)' : ' (offline)'), h('small', null, h('bdi', null, '@' + u.username), u.username === r.owner && ' · Owner')),
+    h('span', { class: 'grow cut' }, h('b', { dir: 'auto' }, nameOf(u)), hidden(state.online.has(u.username) ? ' (online)' : ' (offline)'), h('br'), h('small', null, h('bdi', null, '@' + u.username), u.username === r.owner && ' · Owner')),
     mine && !isMe(u.username) && button('Remove', async () => {
       try {
         await call('DELETE', `/api/rooms/${r.id}/members/${encodeURIComponent(u.username)}`);
         await loadMembers(r.id);
         draw();
       } catch (error) { fail(error); }
-    }, 'bad', { 'aria-label': `Remove ${u.username}` }))));
+    }, '', { 'aria-label': `Remove ${u.username}` }))));
   draw();
   if (r.id !== 1) loadMembers(r.id).then(draw);
 }

@@ -56,7 +56,7 @@ export function welcome(f) {
     if (!held) state.rooms.set(info.id, makeRoom(info, f.rev));
     else {
       if (info.rev > held.rev) Object.assign(held, shared(info));
-      Object.assign(held, { joined: true, seen: Math.max(held.seen, info.seen || 0), unread: info.unread || 0,
+      Object.assign(held, { joined: true, seen: info.seen || 0, unread: info.unread || 0,
         mentions: info.mentions || 0, counted: f.rev });
       for (const name in info.seen_by) mark(held, name, info.seen_by[name]);
     }
