@@ -87,6 +87,14 @@ export function cookieOf(res) {
   }
 }
 
+/** The value of one of the server's metrics. */
+export async function metric(server, name) {
+  const { text } = await http(server, 'GET', '/metrics')
+  const match = new RegExp(`^chatterbox_${name} (\\d+)$`, 'm').exec(text)
+  assert.ok(match, `the metrics have no ${name}`)
+  return Number(match[1])
+}
+
 /** All messages of a room over HTTP, page by page from the beginning. */
 export async function wholeRoom(server, token, room = 1, limit = 200) {
   const list = []
