@@ -140,6 +140,9 @@ void conn_work();                                    // what was put off to the 
 void conn_tell_closed(Conn *c);
 void net_closed();                                   // a handle of this module has closed: when it was the last, all memory goes
 
+bool conn_wants_input(const Conn *c);                // may what has arrived be looked at now?
+bool conn_flush_private(Conn *c);                    // what can be sent of the private queue; true when nothing is left
+
 // --- conn_accept.cpp
 void accept_list_enter(Conn *c);
 void accept_list_leave(Conn *c);
@@ -167,8 +170,10 @@ void http_refuse(Conn *c);                                // 503 to one that cam
 HttpRequest *http_request_of(Conn *c);
 bool http_keeps_alive(const HttpRequest *r);
 bool http_is_1_0(const HttpRequest *r);
+std::string_view http_joined(const HttpRequest *r, std::string_view name, Buf &room); // a list header's values in one; `room` holds them if need be
 
-// --- ws.cpp
+// --- ws.cpp, ws_accept.cpp
+bool ws_negotiate(std::string_view offers, Buf &answer, bool *packs);
 size_t ws_input(Conn *c, const char *data, size_t len);
 void ws_free(Conn *c);
 void ws_ping(Conn *c);
