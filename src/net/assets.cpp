@@ -1,0 +1,122 @@
+// The page's files (base/embedded.h) over HTTP. They are sent gzipped from where they lie in the program; only a client that does not take gzip costs an
+// inflating. Owns nothing; loop thread only.
+#include "net/assets.h"
+
+#include <string.h>
+
+#include "base/embedded.h"
+#include "net/deflate.h"
+
+namespace {
+
+const Embedded *find(std::string_view name) {
+    unsigned low = 0, high = embedded_assets_count;
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        int order = name.compare(embedded_assets[middle].name);
+        if (order == 0) return &embedded_assets[middle];
+        if (order < 0) high = middle;
+        else low = middle + 1;
+    }
+    return nullptr;
+}
+
+std::string_view trim(std::string_view s) {
+    while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+    while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
+    return s;
+}
+
+// The next member of a comma list; false at its end.
+bool list_next(std::string_view *list, std::string_view *member) {
+    if (list->empty()) return false;
+    size_t comma = list->find(',');
+    *member = trim(list->substr(0, comma));
+    *list = comma == std::string_view::npos ? std::string_view() : list->substr(comma + 1);
+    return true;
+}
+
+// gzip or * with a q above 0 (RFC 9110 §12.5.3).
+bool takes_gzip(std::string_view accept) {
+    bool any = false;
+    for (std::string_view member; list_next(&accept, &member);) {
+        size_t semicolon = member.find(';');
+        std::string_view coding = trim(member.substr(0, semicolon));
+        std::string_view weight = semicolon == std::string_view::npos ? std::string_view() : trim(member.substr(semicolon + 1));
+        bool wanted = true;
+        if (weight.starts_with("q=") || weight.starts_with("Q=")) wanted = weight.substr(2).find_first_not_of("0.") != std::string_view::npos;
+        if (coding == "gzip" || coding == "x-gzip" || coding == "GZIP") return wanted;
+        if (coding == "*") any = wanted;
+    }
+    return any;
+}
+
+bool tag_matches(std::string_view if_none_match, std::string_view etag) {
+    for (std::string_view member; list_next(&if_none_match, &member);) {
+        if (member == "*") return true;
+        if (member.starts_with("W/")) member.remove_prefix(2);
+        if (member == etag) return true;
+    }
+    return false;
+}
+
+void respond(HttpRequest *r, const Embedded *file, const char *caching, int status) {
+    bool gzip = takes_gzip(http_header(r, "accept-encoding"));
+    // The inflated file is another representation and needs a tag of its own.
+    ScopedBuf etag;
+    buf_add(etag, file->etag);
+    if (!gzip && etag.len > 1) {
+        etag.len--;
+        buf_add(etag, "-i\"");
+    }
+    ScopedBuf lines;
+    buf_add(lines, "ETag: ");
+    buf_add(lines, buf_view(etag));
+    buf_printf(lines, "\r\nCache-Control: %s\r\nVary: Accept-Encoding\r\n", caching);
+    HttpAnswer answer;
+    answer.no_store = false;
+    answer.status = status;
+    if (status == 200 && tag_matches(http_header(r, "if-none-match"), buf_view(etag))) {
+        answer.status = 304;
+        answer.headers = buf_view(lines);
+        return http_respond(r, answer);
+    }
+    answer.type = file->type;
+    if (gzip) {
+        buf_add(lines, "Content-Encoding: gzip\r\n");
+        answer.headers = buf_view(lines);
+        answer.body = {(const char *)file->gz, file->gz_bytes};
+        answer.body_is_static = true;
+        return http_respond(r, answer);
+    }
+    ScopedBuf plain;
+    if (!inflate_gzip({(const char *)file->gz, file->gz_bytes}, file->raw_bytes, plain)) return http_respond_error(r, Err::internal);
+    answer.headers = buf_view(lines);
+    answer.body = buf_view(plain);
+    http_respond(r, answer);
+}
+
+bool reads(HttpRequest *r) {
+    if (r->method == HttpMethod::get || r->method == HttpMethod::head) return true;
+    http_respond_error(r, Err::bad_method, nullptr, 0, "Allow: GET, HEAD\r\n");
+    return false;
+}
+
+} // namespace
+
+void assets_respond(HttpRequest *r) {
+    constexpr std::string_view folder = "/assets/";
+    std::string_view name = r->path.starts_with(folder) ? r->path.substr(folder.size()) : std::string_view();
+    size_t slash = name.find('/');
+    bool current = slash != std::string_view::npos && name.substr(0, slash) == embedded_version;
+    if (slash != std::string_view::npos) name.remove_prefix(slash + 1);
+    const Embedded *file = find(name);
+    if (file == nullptr) return http_respond_error(r, Err::not_found);
+    if (reads(r)) respond(r, file, current ? "public, max-age=31536000, immutable" : "no-cache", 200);
+}
+
+void assets_respond_page(HttpRequest *r, std::string_view name, int status) {
+    const Embedded *file = find(name);
+    if (file == nullptr) return http_respond_error(r, Err::not_found);
+    if (reads(r)) respond(r, file, "no-cache", status);
+}
