@@ -64,7 +64,8 @@ DEPS = build/deps/$(ARCH)
 DEPS_STAMP = $(DEPS)/stamp
 VERSIONS = $(DEPS)/versions
 LIB = $(DEPS)/usr/lib/$(TRIPLET)
-LIBS = $(LIB)/libuv_a.a $(LIB)/libsqlite3.a $(LIB)/libsodium.a $(LIB)/libz.a $(LIB)/libutf8proc.a -lm -lpthread
+LIBS = $(LIB)/libuv_a.a $(LIB)/libsqlite3.a $(LIB)/libsodium.a $(LIB)/libz.a $(LIB)/libutf8proc.a \
+    $(LIB)/libqrcodegen.a -lm -lpthread
 INCLUDES = -isystem $(DEPS)/usr/include -isystem $(DEPS)/usr/include/$(TRIPLET) \
     -isystem $(DEPS)/src/wslay -isystem $(DEPS)/src/llhttp
 FOREIGN_INCLUDES = $(INCLUDES)

@@ -64,7 +64,8 @@ LINK_END = -L$(MUSL_LIB) -Wl,--start-group -lc -lgcc -lgcc_eh $(ATOMIC) -Wl,--en
 # 32-bit MIPS has no 64-bit atomic instructions; libatomic has them with a lock.
 ATOMIC_mipsel = $(call CRT,libatomic.a)
 ATOMIC = $(ATOMIC_$(ARCH))
-LIBS = $(LIBS_DIR)/libuv.a $(LIBS_DIR)/libsqlite3.a $(LIBS_DIR)/libsodium.a $(LIBS_DIR)/libz.a $(LIBS_DIR)/libutf8proc.a
+LIBS = $(LIBS_DIR)/libuv.a $(LIBS_DIR)/libsqlite3.a $(LIBS_DIR)/libsodium.a $(LIBS_DIR)/libz.a $(LIBS_DIR)/libutf8proc.a \
+    $(LIBS_DIR)/libqrcodegen.a
 
 # ---------------------------------------------------------------- the libraries
 
@@ -104,6 +105,9 @@ ZLIB_FLAGS = -O2 -DHAVE_UNISTD_H -DHAVE_STDARG_H
 UTF8PROC_SOURCES = $(S)/utf8proc/utf8proc.c
 UTF8PROC_FLAGS = -DUTF8PROC_STATIC
 
+QRCODEGEN_SOURCES = $(S)/qrcodegen/c/qrcodegen.c
+QRCODEGEN_FLAGS =
+
 # NAME, SOURCES, FLAGS, ARCHIVE: objects beside the archive, in a folder with the library's name.
 define library
 $(LIBS_DIR)/$(4): $$($(2):$(S)/%.c=$(LIBS_DIR)/obj/%.o)
@@ -118,6 +122,7 @@ $(eval $(call library,sqlite,SQLITE_SOURCES,SQLITE_FLAGS,libsqlite3.a))
 $(eval $(call library,sodium,SODIUM_SOURCES,SODIUM_FLAGS,libsodium.a))
 $(eval $(call library,zlib,ZLIB_SOURCES,ZLIB_FLAGS,libz.a))
 $(eval $(call library,utf8proc,UTF8PROC_SOURCES,UTF8PROC_FLAGS,libutf8proc.a))
+$(eval $(call library,qrcodegen,QRCODEGEN_SOURCES,QRCODEGEN_FLAGS,libqrcodegen.a))
 
 # musl, the kernel's headers in a folder of their own, and sodium's headers with the version that its configure
 # would have written.
