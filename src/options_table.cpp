@@ -58,7 +58,7 @@ void *option_place(Options *o, const OptionRow &row) { return (char *)o + row.of
 
 // How many letters differ, as a person mistypes them; for short names.
 unsigned distance(std::string_view a, std::string_view b) {
-    unsigned row[40];
+    unsigned row[40] = {};
     if (b.size() >= sizeof row / sizeof row[0]) return 99;
     for (unsigned j = 0; j <= b.size(); j++) row[j] = j;
     for (unsigned i = 0; i < a.size(); i++) {
@@ -110,10 +110,26 @@ bool copy_text(Options *o, const OptionRow &row, std::string_view text) {
     return true;
 }
 
+// One more of a repeatable option. Null, or what would be right.
+const char *value_add(Options *o, const OptionRow &row, std::string_view text, uint32_t *count) {
+    if (*count == options_list_max) return "at most 16 times";
+    if (row.kind == OptionKind::listen) {
+        if (!listen_parse(text, &o->listen[*count])) return "ADDR:PORT like 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000, or unix:PATH";
+    } else if (row.kind == OptionKind::origin) {
+        if (!origin_ok(text)) return "an origin like https://chat.example.org, without a path";
+        memcpy(o->allow_origin_text[*count], text.data(), text.size());
+        o->allow_origin_text[*count][text.size()] = 0;
+        o->allow_origin[*count] = o->allow_origin_text[*count];
+    } else {
+        if (!cidr_parse(text, &o->trust_proxy[*count])) return "an address like 10.0.0.1, a network like 10.0.0.0/8, or unix";
+    }
+    (*count)++;
+    return nullptr;
+}
+
 // Null, or what would be right; a hint that is made for the occasion is put into `hint`.
 const char *value_put(Options *o, const OptionRow &row, std::string_view text, Buf &hint) {
-    uint32_t *count = option_count(o, row);
-    if (count != nullptr && *count == options_list_max) return "at most 16 times";
+    if (uint32_t *count = option_count(o, row)) return value_add(o, row, text, count);
     void *place = option_place(o, row);
     switch (row.kind) {
     case OptionKind::text: {
@@ -149,19 +165,10 @@ const char *value_put(Options *o, const OptionRow &row, std::string_view text, B
         return rate_parse(copy, (Rate *)place) ? nullptr : "BURST/PER_SECOND like 20/5, or off";
     }
     case OptionKind::listen:
-        if (!listen_parse(text, (ListenAddress *)place + *count)) return "ADDR:PORT like 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000, or unix:PATH";
-        break;
     case OptionKind::origin:
-        if (!origin_ok(text)) return "an origin like https://chat.example.org, without a path";
-        memcpy(o->allow_origin_text[*count], text.data(), text.size());
-        o->allow_origin_text[*count][text.size()] = 0;
-        o->allow_origin[*count] = o->allow_origin_text[*count];
-        break;
-    case OptionKind::proxy:
-        if (!cidr_parse(text, (Cidr *)place + *count)) return "an address like 10.0.0.1, a network like 10.0.0.0/8, or unix";
-        break;
+    case OptionKind::proxy: break;
     }
-    (*count)++;
+    CB_ASSERT(!"a row of a list's kind has a count_offset");
     return nullptr;
 }
 
