@@ -105,7 +105,7 @@ ZLIB_FLAGS = -O2 -DHAVE_UNISTD_H -DHAVE_STDARG_H
 UTF8PROC_SOURCES = $(S)/utf8proc/utf8proc.c
 UTF8PROC_FLAGS = -DUTF8PROC_STATIC
 
-QRCODEGEN_SOURCES = $(S)/qrcodegen/c/qrcodegen.c
+QRCODEGEN_SOURCES = $(S)/qr-code-generator/c/qrcodegen.c
 QRCODEGEN_FLAGS =
 
 # NAME, SOURCES, FLAGS, ARCHIVE: objects beside the archive, in a folder with the library's name.
