@@ -317,6 +317,8 @@ static uint32_t random_up_to(uint32_t bound) {
     return (uint32_t)((random_state >> 33) % bound);
 }
 
+static int64_t author_of[things_max]; // so that some edits are the author's
+
 static StoreWrite *a_random_write() {
     int64_t user = 1 + random_up_to(8), room = 1 + random_up_to(6), message = 1 + random_up_to((uint32_t)store_rev(world.s) + 5);
     char word[32];
@@ -332,7 +334,7 @@ static StoreWrite *a_random_write() {
         w = about_room(WriteKind::room_change, room, random_up_to(2) ? user : 0);
         w->has_topic = true;
         w->topic = in_arena(w, word);
-        w->has_archived = random_up_to(4) == 0;
+        w->has_archived = room != lobby && random_up_to(4) == 0;
         w->archived = random_up_to(2);
         return w;
     case 2: return about_room(WriteKind::member_add, room, user, user);
@@ -346,7 +348,7 @@ static StoreWrite *a_random_write() {
         w->flag = random_up_to(2);
         return w;
     case 7:
-        if (random_up_to(10) > 0) return about_user(WriteKind::user_warn, user);
+        if (random_up_to(40) > 0) return about_user(WriteKind::user_warn, user);
         return about_user(WriteKind::user_delete, user);
     case 8:
         w = a_write(WriteKind::user_add);
@@ -354,15 +356,14 @@ static StoreWrite *a_random_write() {
         return w;
     case 9:
         w = about_user(WriteKind::user_block, user);
-        w->flag = random_up_to(3) == 0;
+        w->flag = random_up_to(6) == 0;
         return w;
     case 10:
     case 11:
-    case 12: return an_edit(user, message, word);
-    case 13:
-    case 14: return a_delete(random_up_to(3) ? user : 0, message);
+    case 12: return an_edit(random_up_to(3) && author_of[message] ? author_of[message] : user, message, word);
+    case 13: return a_delete(random_up_to(2) ? author_of[message] : user, message);
     default:
-        snprintf(word, sizeof word, "%u", random_up_to(200));
+        snprintf(word, sizeof word, "%u", random_up_to(2000));
         w = a_post(user, random_up_to(3) ? lobby : room, word, word);
         w->reply = random_up_to(10) == 0 ? message : 0;
         return w;
@@ -386,6 +387,7 @@ static void a_follower_from_anywhere_ends_like_one_who_saw_everything(void **) {
     live = {};
     late = {};
     seen_positions.count = 0;
+    for (const char *name : {"c", "d", "e", "f", "g", "h"}) user_make(world, name);
     StoreRead *r = a_slice(0, 1000);
     for (uint32_t i = 0; i < r->changes_count; i++) follow(live, r->changes[i]);
     store_read_free(r);
@@ -398,6 +400,7 @@ static void a_follower_from_anywhere_ends_like_one_who_saw_everything(void **) {
             for (uint32_t c = 0; c < batch[i]->changes_count; c++) {
                 assert_int_equal(batch[i]->changes[c].rev, live.position + 1); // dense, and in order
                 follow(live, batch[i]->changes[c]);
+                if (batch[i]->changes[c].kind == ChangeKind::message) author_of[batch[i]->changes[c].message.id] = batch[i]->changes[c].message.sender;
             }
             store_write_free(batch[i]);
         }
