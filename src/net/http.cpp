@@ -269,6 +269,7 @@ int on_url(llhttp_t *p, const char *at, size_t len) {
 
 int on_field(llhttp_t *p, const char *at, size_t len) {
     HttpIn *in = of(p);
+    if (len == 0) return refuse(in, Err::bad_request, "A header has no name."); // llhttp takes ": value"
     if (in->head_done) return ++in->trailers > http_headers_max ? refuse(in, Err::head_too_large) : 0; // trailers are not kept
     if (in->request.headers_count == http_headers_max) return refuse(in, Err::head_too_large);
     for (size_t i = 0; i < len; i++) ((char *)at)[i] = lower(at[i]);
@@ -283,7 +284,8 @@ int on_value(llhttp_t *p, const char *at, size_t len) {
     Field &f = in->fields[in->request.headers_count - 1];
     size_t from = (size_t)(at - in->head.data);
     if (f.value == 0) f.value = (uint16_t)from;
-    f.value_len = (uint16_t)(from + len - f.value); // a value may come in pieces of one line
+    if (from != (size_t)f.value + f.value_len) return refuse(in, Err::bad_request); // pieces of one line, or it was folded
+    f.value_len = (uint16_t)(f.value_len + len);
     return 0;
 }
 
