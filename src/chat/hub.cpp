@@ -151,9 +151,6 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
         if (user->blocked && !was_blocked) h->hooks.user_blocked(user);
         break;
     }
-    case WriteKind::message_post:
-        if (!w->is_repeat) metric_add(Metric::messages_stored);
-        break;
     default: break;
     }
 }

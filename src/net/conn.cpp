@@ -235,6 +235,14 @@ void net_stop_reading() {
         if (net.slots[i] != nullptr) update_reading(net.slots[i]);
 }
 
+uint32_t net_finish() {
+    for (uint32_t i = 0; i < net.slots_used; i++) {
+        Conn *c = net.slots[i];
+        if (c && (c->state == ConnState::idle || c->state == ConnState::head || c->state == ConnState::body)) conn_end(c);
+    }
+    return net.open;
+}
+
 void net_stop() {
     if (!net.started || net.stopping) return;
     accept_stop_listening();

@@ -49,6 +49,8 @@ void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &ha
 // No more accepting, no more reading (PROTOCOL §5, SIGTERM). Connections stay until closed.
 void net_stop_listening();
 void net_stop_reading();
+// Ends every connection that is not a WebSocket and has no answer under way. Returns how many are left.
+uint32_t net_finish();
 // Closes every connection at once without ceremony and every handle of this module; the loop must still run for the handles to close.
 void net_stop();
 uint32_t net_connections();

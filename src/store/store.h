@@ -234,6 +234,8 @@ struct StoreLoad {
 [[nodiscard]] bool store_submit(Store *s, StoreWrite *w);
 // True when writes wait or a batch is under way.
 bool store_has_work(const Store *s);
+// True when writes wait and no batch is under way: the loop should not sleep before the next store_turn.
+bool store_wants_turn(const Store *s);
 // Once at the end of a loop turn: if no batch is under way, what waits becomes one. While commits are fast (running mean below commit_inline_us_max) it is committed here and
 // now and its completions run before this returns; else on the writer thread, and they run in a later turn.
 void store_turn(Store *s);

@@ -131,7 +131,6 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     all[all_count++] = s;
     conn_set_owner(c, s);
     conn_set_authenticated(c);
-    metric_set(Metric::sockets_open, all_count);
     presence_come(hub, user, clock_ms());
     reader_start(&s->reader, s->id, user, {.resume = resume, .since = since, .max = max});
 }
@@ -147,7 +146,6 @@ void socket_closed(Conn *c) {
     *at = s->next_of_user;
     all[s->index] = all[--all_count];
     all[s->index]->index = s->index;
-    metric_set(Metric::sockets_open, all_count);
     reader_end(&s->reader);
     presence_leave(hub, user, clock_ms());
     // Whoever called may still hold it: it goes at the end of the turn.

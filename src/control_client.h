@@ -1,0 +1,7 @@
+// The command line's end of a running server's control socket (DIR/control): one JSON object there, one back. Blocking; the server's end is server_control.
+#pragma once
+
+#include "admin.h"
+
+// False when nobody answers there: *answer is untouched.
+bool control_ask(const char *data_dir, const AdminCall &call, AdminAnswer *answer);

@@ -1,0 +1,46 @@
+// ChatterBox: real-time chat in the browser from one executable. This file is the outline of the program; start reading at README.md, "How it works".
+#include "admin.h"
+#include "base/crypto.h"
+#include "options.h"
+#include "server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+// libuv's threads take the stack limit as address space each (8 MiB by default) and libuv aborts when one cannot start: so that it runs in 32 MiB. Its own pool
+// of threads is hardly used; ours are started by base/worker.
+static void be_modest() {
+    struct rlimit stack;
+    if (getrlimit(RLIMIT_STACK, &stack) == 0) {
+        stack.rlim_cur = 512 * 1024;
+        (void)setrlimit(RLIMIT_STACK, &stack);
+    }
+    (void)setenv("UV_THREADPOOL_SIZE", "1", 0);
+}
+
+static int fail_usage(const Buf &error) {
+    fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
+    return 2;
+}
+
+static int serve(int argc, char **argv) {
+    static Options options;
+    ScopedBuf error;
+    if (!options_parse(argc, argv, &options, &error)) return fail_usage(error);
+    if (options.help) return admin_help();
+    return server_run(&options);
+}
+
+int main(int argc, char **argv) {
+    be_modest();
+    if (!crypto_start()) {
+        fprintf(stderr, "chatterbox: the system has no source of random numbers\n");
+        return 1;
+    }
+    bool is_command = argc > 1 && argv[1][0] != '-';
+    if (!is_command) return serve(argc - 1, argv + 1);
+    if (strcmp(argv[1], "serve") == 0) return serve(argc - 2, argv + 2);
+    return admin_run(argc - 1, argv + 1);
+}

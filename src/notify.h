@@ -1,0 +1,5 @@
+// sd_notify(3) without its library: one datagram to $NOTIFY_SOCKET, where there is one. For Type=notify units.
+#pragma once
+
+void notify_ready();
+void notify_stopping();

@@ -1,0 +1,273 @@
+// The server. In this order: the turn; starting; stopping; signals; server_run, which is the outline of all.
+#include "server.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "chat/auth.h"
+#include "greeting.h"
+#include "notify.h"
+#include "server_control.h"
+#include "web/api.h"
+#include "web/delay.h"
+#include "web/socket.h"
+#include "words_file.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+constexpr uint64_t stop_ms_max = 4'000;      // from the signal to the end, whatever still hangs
+
+enum class Stage : uint8_t { serving, finishing, closing, over };
+
+static uv_loop_t loop;
+static uv_prepare_t end_of_turn;
+static uv_idle_t no_sleep;                   // runs while there is more to do at once
+static uv_timer_t alarm_clock;               // for what is due later
+static uv_signal_t signals[3];
+static Options *options;
+static Store *store;
+static Hub hub;
+static Stage stage;
+static uint64_t stop_at_ms;
+static int exit_status;
+
+// --- the turn
+
+static void wake(uv_timer_t *) {}            // being awake is enough: the turn does the rest
+static void go_round(uv_idle_t *) {}
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return !a || (b && b < a) ? b : a; }
+
+// Sleep until something arrives, but not beyond what is due, and not at all while there is more to do.
+static void plan_sleep(uint64_t now_ms) {
+    if (store_wants_turn(store) || sockets_want_turn()) uv_idle_start(&no_sleep, go_round);
+    else uv_idle_stop(&no_sleep);
+    uint64_t due = earlier(hub_due_ms(&hub), delay_due_ms());
+    if (stage != Stage::serving) due = earlier(due, now_ms + 20);
+    if (due) uv_timer_start(&alarm_clock, wake, due > now_ms ? due - now_ms : 0, 0);
+    else uv_timer_stop(&alarm_clock);
+}
+
+static void stop_step(uint64_t now_ms);
+
+static void turn(uv_prepare_t *) {
+    uint64_t now = clock_ms();
+    delay_turn(now);          // who waited for the rate is heard, before the writes of this turn are gathered
+    hub_turn(&hub, now);      // what is due: presence, ticks, marks
+    store_turn(store);        // the turn's writes as one batch; fast disks have committed and told the ring when it returns
+    sockets_turn();           // one write for each socket with news
+    if (stage != Stage::serving) stop_step(now);
+    if (stage != Stage::over) plan_sleep(now);
+}
+
+// --- starting
+
+static bool raise_limits() {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    return signal(SIGPIPE, SIG_IGN) != SIG_ERR;
+}
+
+static void session_ended(Session *session) { sockets_of_session_close(session); }
+static void user_blocked(User *user) { sockets_of_user_block(user); }
+
+// The writer does not know any more what is on the disk: everybody goes and comes back, and the store is opened anew.
+static void store_failed() {
+    ScopedBuf error;
+    log_error("the store failed; it is opened anew");
+    sockets_close_all(1001, "the store is opened anew");
+    if (store_reopen(store, &error) && hub_reload(&hub)) return log_info("the store is open again");
+    log_error("the store cannot be opened again: %.*s", static_cast<int>(error.len), error.data);
+    exit_status = 1;
+    stage = Stage::closing;
+    stop_at_ms = clock_ms();
+}
+
+static HubOptions hub_options(const Options *o) {
+    return {.registration = o->registration,
+            .warnings_limit = o->warnings,
+            .text_chars_max = o->text_max,
+            .message_rate = o->message_rate,
+            .request_rate = o->request_rate,
+            .server_name = o->name};
+}
+
+static AuthOptions auth_options(const Options *o) {
+    return {.password_memory_kib = uint64_t{o->password_memory_mib} * 1024, .password_ops = o->password_ops, .login_rate = o->login_rate};
+}
+
+static size_t ring_header(char out[16], size_t payload_bytes) { return ws_text_header(out, payload_bytes, false); }
+
+static unsigned hash_threads() {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 2 ? static_cast<unsigned>(cores < 5 ? cores - 1 : 4) : 1;
+}
+
+static bool start_chat(Buf *error) {
+    Words *words = words_file_read(options->stop_words, error);
+    if (!words) return false;
+    StoreOptions so = {.dir = options->data, .durability = options->durability};
+    store = store_open(so, &loop, store_failed, error);
+    if (!store) {
+        words_free(words);
+        return false;
+    }
+    RingFraming framing = {.header = ring_header, .deflate = ws_encode_deflated};
+    HubHooks hooks = {.session_ended = session_ended, .user_blocked = user_blocked};
+    if (!hub_start(&hub, store, framing, hub_options(options), hooks, words)) {
+        buf_printf(*error, "the database in %s cannot be read", options->data);
+        return false;
+    }
+    if (!auth_start(&hub, &loop, auth_options(options), hash_threads())) {
+        buf_add(*error, "no thread for passwords could start: is the memory limit too low?");
+        return false;
+    }
+    return true;
+}
+
+static bool start_net(Buf *error) {
+    NetOptions no;
+    no.connections_max = options->max_sockets + 512;
+    no.connections_per_address_max = options->max_connections_per_address;
+    no.trusted = options->trust_proxy;
+    no.trusted_count = options->trust_proxy_count;
+    no.origins = {.allowed = options->allow_origin, .allowed_count = options->allow_origin_count};
+    no.frame_bytes_max = options->frame_max;
+    no.ping_idle_ms = options->ping_idle * 1000;
+    no.silent_ms_max = options->silent_max * 1000;
+    no.stuck_ms_max = options->stuck_max * 1000;
+    net_start(&loop, no, {.request = api_request, .text = socket_text, .writable = socket_writable, .closed = socket_closed});
+    ws_set_deflate(options->deflate);
+    api_start(&hub);
+    sockets_start(&hub, {.sockets_max = options->max_sockets, .sockets_per_user_max = options->max_sockets_per_user});
+    for (uint32_t i = 0; i < options->listen_count; i++) {
+        ListenAddress *where = &options->listen[i];
+        uint16_t port = where->port;
+        if (int failed = net_listen(*where, &port)) {
+            ScopedBuf place;
+            greeting_address(*where, place);
+            buf_printf(*error, "cannot listen on %.*s: %s%s", static_cast<int>(place.len), place.data, uv_strerror(failed),
+                       failed == UV_EADDRINUSE ? " (another server is there; choose another port with --listen)" : "");
+            return false;
+        }
+        where->port = port;
+    }
+    return control_start(&loop, &hub, options->data, error);
+}
+
+// The invitation is in the store: now everything that the greeting says is true.
+static char admin_invite[33];
+
+static void invited(Hub *, StoreWrite *w) {
+    if (w->err != Err::ok) admin_invite[0] = '\0';
+    greeting_print(options, &hub, admin_invite);
+    notify_ready();
+    memory_wipe({admin_invite, sizeof admin_invite});
+}
+
+// --- stopping: stop accepting and reading; commit what waits and send the results; close; end
+
+static void stop_begin(const char *why) {
+    if (stage != Stage::serving) {
+        log_warn("%s again: ending at once", why);
+        _exit(exit_status);
+    }
+    log_info("%s: stopping", why);
+    notify_stopping();
+    stage = Stage::finishing;
+    stop_at_ms = clock_ms() + stop_ms_max;
+    net_stop_listening();
+    net_stop_reading();
+    hub_flush_marks(&hub);
+}
+
+static void close_handles() {
+    stage = Stage::over;
+    net_stop();
+    control_stop();
+    auth_stop();
+    for (uv_signal_t &s : signals) uv_close(reinterpret_cast<uv_handle_t *>(&s), nullptr);
+    uv_close(reinterpret_cast<uv_handle_t *>(&end_of_turn), nullptr);
+    uv_close(reinterpret_cast<uv_handle_t *>(&no_sleep), nullptr);
+    uv_close(reinterpret_cast<uv_handle_t *>(&alarm_clock), nullptr);
+    uv_stop(&loop);
+}
+
+static void stop_step(uint64_t now_ms) {
+    bool late = now_ms >= stop_at_ms;
+    if (stage == Stage::finishing && (late || !store_has_work(store))) {
+        sockets_turn(); // the last results
+        sockets_close_all(1001, "the server is stopping");
+        stage = Stage::closing;
+    }
+    if (stage == Stage::closing && (net_finish() == 0 || late)) close_handles();
+}
+
+// --- signals
+
+static void on_stop_signal(uv_signal_t *, int number) { stop_begin(number == SIGINT ? "SIGINT" : "SIGTERM"); }
+
+static void on_reload_signal(uv_signal_t *, int) {
+    ScopedBuf message;
+    Words *words = nullptr;
+    bool good = options_reload(options, &message);
+    if (good) words = words_file_read(options->stop_words, &message);
+    if (!good || !words) return log_error("SIGHUP: nothing changed: %.*s", static_cast<int>(message.len), message.data);
+    words_free(hub.words);
+    hub.words = words;
+    hub.options = hub_options(options);
+    auth_set_options(auth_options(options));
+    sockets_set_options({.sockets_max = options->max_sockets, .sockets_per_user_max = options->max_sockets_per_user});
+    ws_set_deflate(options->deflate);
+    log_info("SIGHUP: configuration and stop words read again (%u stop words)%s%.*s", words_count(words), message.len ? "; " : "",
+             static_cast<int>(message.len), message.data ? message.data : "");
+}
+
+static void watch_signals() {
+    static const struct {
+        int number;
+        uv_signal_cb act;
+    } table[] = {{SIGTERM, on_stop_signal}, {SIGINT, on_stop_signal}, {SIGHUP, on_reload_signal}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        uv_signal_init(&loop, &signals[i]);
+        uv_signal_start(&signals[i], table[i].act, table[i].number);
+        uv_unref(reinterpret_cast<uv_handle_t *>(&signals[i]));
+    }
+}
+
+// --- the outline
+
+int server_run(Options *o) {
+    options = o;
+    log_start(o->log_level, o->log_json);
+    CB_ASSERT(uv_loop_init(&loop) == 0);
+    ScopedBuf error;
+    if (!raise_limits() || !start_chat(&error) || !start_net(&error)) {
+        fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
+        if (store) store_close(store);
+        return 1;
+    }
+    uv_prepare_init(&loop, &end_of_turn);
+    uv_prepare_start(&end_of_turn, turn);
+    uv_idle_init(&loop, &no_sleep);
+    uv_timer_init(&loop, &alarm_clock);
+    watch_signals();
+    auth_make_admin_invite(admin_invite, invited);
+
+    uv_run(&loop, UV_RUN_DEFAULT);
+
+    store_close(store);
+    uv_run(&loop, UV_RUN_DEFAULT); // for the close callbacks
+    hub_stop(&hub);
+    delay_free();
+    log_info("stopped");
+    return exit_status;
+}

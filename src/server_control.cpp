@@ -1,0 +1,181 @@
+// The server's end of the control socket. One call at a time on each connection, one connection for each call; the answer ends it.
+#include "server_control.h"
+
+#include "admin.h"
+#include "base/json.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uv.h>
+
+constexpr size_t call_bytes_max = 16 * 1024;
+constexpr uint32_t calls_max = 16;
+
+struct ControlConn {
+    uv_pipe_t pipe; // first
+    uv_write_t write;
+    Buf in, out;
+    StoreBackup backup;
+    bool asked, writing, closed; // while asked, an answer is still to come and this memory stays
+};
+
+static Hub *hub;
+static uv_pipe_t listener;
+static bool listening;
+static char socket_path[sizeof(sockaddr_un::sun_path)];
+static ControlConn *conns[calls_max];
+
+static void free_conn(ControlConn *c) {
+    buf_free(c->in);
+    buf_free(c->out);
+    free(c);
+}
+
+static void on_closed(uv_handle_t *h) {
+    auto *c = reinterpret_cast<ControlConn *>(h);
+    c->closed = true;
+    for (ControlConn *&place : conns)
+        if (place == c) place = nullptr;
+    if (!c->asked) free_conn(c);
+}
+
+static void end(ControlConn *c) {
+    if (!uv_is_closing(reinterpret_cast<uv_handle_t *>(c))) uv_close(reinterpret_cast<uv_handle_t *>(c), on_closed);
+}
+
+static void answer(ControlConn *c, AdminAnswer *a) {
+    c->asked = false;
+    if (c->closed) {
+        admin_answer_free(a);
+        return free_conn(c);
+    }
+    JsonWriter w{.out = &c->out};
+    json_begin(w, '{');
+    json_field_int(w, "status", a->status);
+    json_field(w, "out", buf_view(a->out));
+    json_field(w, "error", buf_view(a->error));
+    json_end(w, '}');
+    admin_answer_free(a);
+    uv_buf_t buf = uv_buf_init(c->out.data, static_cast<unsigned>(c->out.len));
+    auto written = [](uv_write_t *request, int) { end(static_cast<ControlConn *>(request->data)); };
+    c->write.data = c;
+    if (uv_is_closing(reinterpret_cast<uv_handle_t *>(c)) || uv_write(&c->write, reinterpret_cast<uv_stream_t *>(c), &buf, 1, written)) end(c);
+}
+
+static void decided(Hub *, StoreWrite *w) {
+    AdminAnswer a;
+    admin_conclude(w, &a);
+    answer(reinterpret_cast<ControlConn *>(w->owner_id), &a);
+}
+
+static void backed_up(StoreBackup *b) {
+    AdminAnswer a;
+    if (b->err == Err::ok) {
+        buf_printf(a.out, "backed up to %s\n", b->path);
+    } else {
+        a.status = 1;
+        buf_add(a.error, b->sentence);
+    }
+    answer(static_cast<ControlConn *>(b->owner), &a);
+}
+
+static void carry_out(ControlConn *c, const AdminCall &call) {
+    AdminAnswer a;
+    c->asked = true;
+    if (call.words_count == 2 && call.words[0] == "backup") {
+        c->backup.owner = c;
+        c->backup.done = backed_up;
+        snprintf(c->backup.path, sizeof c->backup.path, "%.*s", static_cast<int>(call.words[1].size()), call.words[1].data());
+        if (store_backup(hub->store, &c->backup)) return;
+        a.status = 1;
+        buf_add(a.error, "another backup is being made");
+        return answer(c, &a);
+    }
+    if (StoreWrite *w = admin_prepare(&hub->model, call, &a)) {
+        admin_answer_free(&a);
+        return hub_submit(hub, w, {.id = reinterpret_cast<uint64_t>(c)}, decided);
+    }
+    answer(c, &a);
+}
+
+static void hear(ControlConn *c, std::string_view line) {
+    JsonRef root = json_parse(line), words = json_get(root, "words");
+    AdminCall call = {};
+    uint32_t count;
+    bool good = json_array(words, &count) && count <= admin_words_max && json_string(json_get(root, "role"), &call.role) &&
+                json_string(json_get(root, "hash"), &call.password_hash);
+    for (uint32_t i = 0; good && i < count; i++) good = json_string(json_at(words, i), &call.words[i]);
+    if (!good) return end(c);
+    call.words_count = count;
+    carry_out(c, call);
+}
+
+static void on_alloc(uv_handle_t *h, size_t, uv_buf_t *buf) {
+    auto *c = reinterpret_cast<ControlConn *>(h);
+    buf_reserve(c->in, 4096);
+    *buf = uv_buf_init(c->in.data + c->in.len, 4096);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *) {
+    auto *c = reinterpret_cast<ControlConn *>(stream);
+    if (n < 0) return end(c);
+    c->in.len += static_cast<size_t>(n);
+    const void *newline = memchr(c->in.data, '\n', c->in.len);
+    if (!newline && c->in.len > call_bytes_max) return end(c);
+    if (!newline) return;
+    uv_read_stop(stream);
+    hear(c, {c->in.data, static_cast<size_t>(static_cast<const char *>(newline) - c->in.data)});
+}
+
+static bool is_allowed(uv_pipe_t *pipe) {
+    uv_os_fd_t fd;
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    if (uv_fileno(reinterpret_cast<uv_handle_t *>(pipe), &fd) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len)) return false;
+    return peer.uid == 0 || peer.uid == geteuid();
+}
+
+static void on_connection(uv_stream_t *server, int status) {
+    if (status < 0) return;
+    auto *c = static_cast<ControlConn *>(mem_zero(sizeof(ControlConn)));
+    uv_pipe_init(server->loop, &c->pipe, 0);
+    ControlConn **place = nullptr;
+    for (ControlConn *&p : conns)
+        if (!p) place = &p;
+    bool good = uv_accept(server, reinterpret_cast<uv_stream_t *>(c)) == 0 && place && is_allowed(&c->pipe);
+    if (place) *place = c;
+    if (!good || uv_read_start(reinterpret_cast<uv_stream_t *>(c), on_alloc, on_read)) end(c);
+}
+
+bool control_start(uv_loop_s *loop, Hub *h, const char *data_dir, Buf *error) {
+    hub = h;
+    if (static_cast<size_t>(snprintf(socket_path, sizeof socket_path, "%s/control", data_dir)) >= sizeof socket_path) {
+        log_warn("the path of the data directory is too long for a control socket; commands need the server stopped");
+        return true;
+    }
+    unlink(socket_path);
+    uv_pipe_init(loop, &listener, 0);
+    listening = true;
+    mode_t before = umask(0177);
+    int failed = uv_pipe_bind(&listener, socket_path);
+    umask(before);
+    if (!failed) failed = uv_listen(reinterpret_cast<uv_stream_t *>(&listener), 16, on_connection);
+    if (!failed) return true;
+    buf_printf(*error, "cannot make the control socket %s: %s", socket_path, uv_strerror(failed));
+    return false;
+}
+
+void control_stop() {
+    if (!listening) return;
+    listening = false;
+    uv_close(reinterpret_cast<uv_handle_t *>(&listener), nullptr);
+    unlink(socket_path);
+    for (ControlConn *c : conns)
+        if (c) end(c);
+}
