@@ -61,7 +61,7 @@ void options_set_initial(Reading &r) {
     }
 }
 
-bool file_read(const char *option, const char *path, size_t bytes_max, Buf &text, Buf &error) {
+bool file_read(const char *path, Buf &text, Buf &error) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = -1;
     if (fd >= 0) {
@@ -69,12 +69,12 @@ bool file_read(const char *option, const char *path, size_t bytes_max, Buf &text
             buf_reserve(text, 4096);
             n = read(fd, text.data + text.len, 4096);
             if (n > 0) text.len += (size_t)n;
-        } while ((n > 0 && text.len <= bytes_max) || (n < 0 && errno == EINTR));
+        } while ((n > 0 && text.len <= file_bytes_max) || (n < 0 && errno == EINTR));
     }
     int failure = errno;
     if (fd >= 0) close(fd);
-    if (n < 0) buf_printf(error, "--%s %s: it cannot be read (%s)", option, path, strerror(failure));
-    else if (text.len > bytes_max) buf_printf(error, "--%s %s: it is longer than %zu KiB", option, path, bytes_max / 1024);
+    if (n < 0) buf_printf(error, "--config %s: it cannot be read (%s)", path, strerror(failure));
+    else if (text.len > file_bytes_max) buf_printf(error, "--config %s: it is longer than %zu KiB", path, file_bytes_max / 1024);
     else return true;
     return false;
 }
@@ -119,7 +119,7 @@ bool options_set_from_line(Reading &r, std::string_view line, unsigned number) {
 bool options_set_from_file(Reading &r) {
     if (r.out->config[0] == 0) return true;
     ScopedBuf file;
-    if (!file_read("config", r.out->config, file_bytes_max, file, *r.error)) return false;
+    if (!file_read(r.out->config, file, *r.error)) return false;
     std::string_view text = buf_view(file);
     if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
     for (unsigned number = 1; !text.empty(); number++) {
@@ -270,18 +270,4 @@ bool options_reload(Options *o, Buf *message) {
     }
     delete fresh;
     return ok;
-}
-
-bool options_stop_words_text(const Options *o, Buf *text, Buf *error) {
-    if (o->stop_words[0] != 0) return file_read("stop-words", o->stop_words, words_file_bytes_max, *text, *error);
-    buf_add(*text, words_builtin());
-    return true;
-}
-
-Words *options_stop_words(const Options *o, Buf *error) {
-    ScopedBuf text, wrong;
-    if (!options_stop_words_text(o, &text, error)) return nullptr;
-    Words *words = words_parse(buf_view(text), &wrong);
-    if (words == nullptr) buf_printf(*error, "--stop-words %s: %.*s", o->stop_words, (int)wrong.len, wrong.data);
-    return words;
 }

@@ -61,8 +61,5 @@ struct Options {
 // SIGHUP: reads all again and takes over what can change while the server runs. False: *message is the mistake, and nothing changed. True: *message is empty, or names what
 // was changed and waits for the next start.
 [[nodiscard]] bool options_reload(Options *o, Buf *message);
-// The stop words in force: the file's or the built-in ones, as text and ready to match. False or null when the file cannot be read or makes no sense (*error says why).
-[[nodiscard]] bool options_stop_words_text(const Options *o, Buf *text, Buf *error);
-[[nodiscard]] Words *options_stop_words(const Options *o, Buf *error);
 // The list of options for --help, a line or two each.
 void options_help(Buf *out);

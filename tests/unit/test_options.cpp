@@ -344,33 +344,6 @@ static void reads_again(void **) {
     assert_int_equal(o.warnings, 5);
 }
 
-static void finds_the_stop_words(void **) {
-    Options o;
-    Line none;
-    parse(none, &o);
-    ScopedBuf text, error;
-    assert_true(options_stop_words_text(&o, &text, &error));
-    check_text(buf_view(text), words_builtin(), "built in");
-    Words *words = options_stop_words(&o, &error);
-    assert_true(words != nullptr && words_match(words, "hate"));
-    words_free(words);
-
-    write_file("# mine\ngrumble\n");
-    Line line = {{"--stop-words", file_path}};
-    Options p;
-    parse(line, &p);
-    words = options_stop_words(&p, &error);
-    assert_true(words != nullptr && words_match(words, "I grumble") && !words_match(words, "hate"));
-    words_free(words);
-    write_file("good\nb*d\n");
-    assert_null(options_stop_words(&p, &error));
-    assert_true(buf_view(error).starts_with("--stop-words /") && buf_view(error).ends_with(": line 2: * may stand only at its beginning and end"));
-    unlink(file_path);
-    buf_clear(error);
-    assert_null(options_stop_words(&p, &error));
-    assert_true(buf_view(error).ends_with(": it cannot be read (No such file or directory)"));
-}
-
 static int make_directory(void **) {
     strcpy(directory, "/tmp/chatterbox-unit-XXXXXX");
     if (mkdtemp(directory) == nullptr) return -1;
@@ -393,7 +366,6 @@ int main() {
         cmocka_unit_test(flag_wins_over_variable_over_file),
         cmocka_unit_test(commands_take_what_is_theirs),
         cmocka_unit_test(reads_again),
-        cmocka_unit_test(finds_the_stop_words),
     };
     return cmocka_run_group_tests_name("options", tests, make_directory, remove_directory);
 }
