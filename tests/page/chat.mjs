@@ -1,0 +1,223 @@
+// Promise: the main job in a real browser. Two people register, find each other, write, see the ticks move, see who types,
+// edit, answer and delete; a reload keeps everything; logging out ends it.
+
+import assert from 'node:assert/strict'
+import { PASSWORD } from '../support/client.mjs'
+import { startServer } from '../support/server.mjs'
+import { test } from '../support/suite.mjs'
+import { becomes, box, clean, connected, log, message, registered, say, shot, texts, ticked, visitor } from './lib/browser.mjs'
+
+const server = await startServer()
+let alice, bob
+
+test('without a session the chat sends one to the door', async () => {
+  const page = await visitor(server)
+  await page.goto(`${server.url}/`)
+  assert.equal(new URL(page.url()).pathname, '/login')
+  await page.getByText('Forgotten your password?').click()
+  await page.getByText('Ask the administrator').waitFor()
+  await page.getByRole('link', { name: 'Create account' }).click()
+  assert.equal(new URL(page.url()).pathname, '/register')
+  await page.getByRole('link', { name: 'Log in' }).click()
+  assert.equal(new URL(page.url()).pathname, '/login')
+  await page.context().close()
+}, { timeout: 30_000 })
+
+test('registering logs in at once, and the first day says how others come', async () => {
+  alice = await registered(server, 'alice')
+  assert.equal(new URL(alice.url()).pathname, '/')
+  await alice.getByRole('heading', { name: 'It is quiet in here' }).waitFor()
+  await alice.getByText(server.url, { exact: true }).waitFor()
+  await alice.getByRole('navigation', { name: 'Rooms' }).getByRole('link', { name: 'Lobby' }).waitFor()
+  await shot(alice, 'first-day')
+}, { timeout: 30_000 })
+
+test('a taken name and a short password are said in an alert, the input stays', async () => {
+  const page = await visitor(server)
+  await page.goto(`${server.url}/register`)
+  await page.getByRole('textbox', { name: 'Username' }).fill('alice')
+  await page.getByLabel('Password').fill(PASSWORD)
+  await page.getByRole('button', { name: 'Create account' }).click()
+  await page.getByRole('alert').filter({ hasText: 'taken' }).waitFor()
+  assert.equal(await page.getByRole('textbox', { name: 'Username' }).inputValue(), 'alice')
+  await page.goto(`${server.url}/login`)
+  await page.getByRole('textbox', { name: 'Username' }).fill('alice')
+  await page.getByLabel('Password').fill('not the password')
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await page.getByRole('alert').filter({ hasText: 'do not match' }).waitFor()
+  assert.equal(await page.getByRole('textbox', { name: 'Username' }).inputValue(), 'alice')
+  await page.context().close()
+}, { timeout: 30_000 })
+
+test('a second person shows among the people at once', async () => {
+  bob = await registered(server, 'bob')
+  const people = alice.getByRole('complementary', { name: 'People' })
+  await people.getByRole('button', { name: /bob.*\(online\)/ }).waitFor()
+  await people.getByText('Online 2').waitFor()
+}, { timeout: 30_000 })
+
+test('a message shows in both browsers, with sender, time and tick; the tick moves to seen', async () => {
+  await say(alice, 'Hello **bob**, see https://example.org/a_b?c=1. And `code`.')
+  const there = message(bob, 'Hello bob')
+  await there.waitFor()
+  assert.match(await there.innerText(), /alice[\s\S]*\d\d:\d\d/)
+  assert.equal(await there.locator('strong').innerText(), 'bob')
+  assert.equal(await there.locator('code').innerText(), 'code')
+  const link = there.getByRole('link')
+  assert.equal(await link.getAttribute('href'), 'https://example.org/a_b?c=1')
+  assert.match(await link.getAttribute('rel'), /noopener noreferrer/)
+  await ticked(alice, 'Hello bob', 'seen')
+  assert.match(await message(alice, 'Hello bob').innerText(), /alice[\s\S]*\d\d:\d\d[\s\S]*✓✓/)
+  await log(alice).getByRole('separator', { name: 'Today' }).waitFor()
+})
+
+test('a click on one’s own message tells who has seen it', async () => {
+  await message(alice, 'Hello bob').getByText('Hello').click({ position: { x: 8, y: 8 } })
+  await message(alice, 'Hello bob').getByText('Seen by 1 of 1').waitFor()
+  await message(alice, 'Hello bob').getByText('Hello').click({ position: { x: 8, y: 8 } })
+})
+
+test('a page that is not in view does not say seen', async () => {
+  await bob.evaluate(() => {
+    globalThis.hasFocus = document.hasFocus
+    document.hasFocus = () => false
+  })
+  await say(alice, 'are you looking')
+  await message(bob, 'are you looking').waitFor()
+  await ticked(alice, 'are you looking', 'sent')
+  await alice.waitForTimeout(1500)
+  assert.equal(await message(alice, 'are you looking').getByLabel('seen', { exact: true }).count(), 0)
+  assert.match(await bob.title(), /^\(1\) /)
+  await log(bob).getByRole('separator', { name: 'New' }).waitFor()
+  await bob.evaluate(() => {
+    document.hasFocus = globalThis.hasFocus
+    dispatchEvent(new Event('focus'))
+  })
+  await ticked(alice, 'are you looking', 'seen')
+  await becomes('the title has no count', async () => /^Lobby/.test(await bob.title()))
+}, { timeout: 20_000 })
+
+test('typing shows to the other and ends with the message', async () => {
+  await box(bob).pressSequentially('hi', { delay: 20 })
+  const status = alice.getByRole('status').filter({ hasText: 'bob is typing…' })
+  await status.waitFor()
+  await box(bob).press('Enter')
+  await message(alice, 'hi').first().waitFor()
+  await status.waitFor({ state: 'detached' })
+})
+
+test('messages of one sender in a row make one group', async () => {
+  await say(bob, 'one more')
+  await message(alice, 'one more').waitFor()
+  assert.equal(await message(alice, 'one more').evaluate(n => n.classList.contains('first')), false)
+  assert.match(await message(alice, 'one more').innerText(), /bob/)
+})
+
+test('Shift+Enter breaks the line, Enter sends; a mention stands out', async () => {
+  await box(bob).fill('@alice first')
+  await box(bob).press('Shift+Enter')
+  await box(bob).pressSequentially('second')
+  await bob.getByRole('button', { name: 'Send' }).click()
+  const there = message(alice, 'second')
+  await there.waitFor()
+  assert.equal(await there.evaluate(n => n.classList.contains('hot')), true)
+  assert.equal(await there.locator('.at.you').innerText(), '@alice')
+  assert.equal(await there.locator('br').count(), 1)
+})
+
+test('@ completes names, : completes emoji, and Enter takes the choice', async () => {
+  await box(alice).pressSequentially('to @b')
+  await alice.getByRole('option', { name: /bob/ }).waitFor()
+  await box(alice).press('Enter')
+  assert.equal(await box(alice).inputValue(), 'to @bob ')
+  await box(alice).pressSequentially(':tada')
+  await alice.getByRole('option', { name: /party popper/ }).waitFor()
+  await box(alice).press('Tab')
+  await box(alice).press('Enter')
+  await message(bob, 'to @bob 🎉').waitFor()
+})
+
+test('the emoji panel puts the choice in at the cursor', async () => {
+  await box(alice).fill('ab')
+  await box(alice).press('ArrowLeft')
+  await alice.getByRole('button', { name: 'Emoji', exact: true }).click()
+  const panel = alice.getByRole('dialog', { name: 'Emoji' })
+  await panel.getByRole('searchbox').fill('thumbs')
+  await panel.getByRole('button', { name: 'thumbs up' }).click()
+  assert.equal(await box(alice).inputValue(), 'a👍b')
+  await box(alice).press('Enter')
+  await message(bob, 'a👍b').waitFor()
+})
+
+test('arrow up edits one’s last message, for everybody', async () => {
+  await say(alice, 'a mistaek')
+  await ticked(alice, 'a mistaek', 'seen')
+  await box(alice).press('ArrowUp')
+  assert.equal(await box(alice).inputValue(), 'a mistaek')
+  await say(alice, 'a mistake')
+  await message(bob, 'a mistake').filter({ hasText: 'edited' }).waitFor()
+  await message(alice, 'a mistake').filter({ hasText: 'edited' }).waitFor()
+  assert.equal(await message(bob, 'a mistaek').count(), 0)
+  assert.equal(await box(alice).inputValue(), '')
+})
+
+test('a reply shows what it answers and leads to it', async () => {
+  await message(bob, 'a mistake').hover()
+  await message(bob, 'a mistake').getByRole('button', { name: 'Reply' }).click()
+  await say(bob, 'it happens')
+  const quote = message(alice, 'it happens').getByRole('link', { name: /In reply to.*alice.*a mistake/ })
+  await quote.waitFor()
+  await quote.click()
+  assert.match(await alice.evaluate(() => document.activeElement.innerText), /a mistake/)
+})
+
+test('deleting asks first, and leaves a trace without the words', async () => {
+  await say(alice, 'to be taken back')
+  await message(bob, 'to be taken back').waitFor()
+  await message(alice, 'to be taken back').hover()
+  await message(alice, 'to be taken back').getByRole('button', { name: 'Delete' }).click()
+  await alice.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+  await message(alice, 'to be taken back').hover()
+  await message(alice, 'to be taken back').getByRole('button', { name: 'Delete' }).click()
+  await alice.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+  await message(bob, 'Message deleted').waitFor()
+  assert.equal(await message(bob, 'to be taken back').count(), 0)
+  await message(bob, 'one more').hover()
+  assert.equal(await message(bob, 'a mistake').getByRole('button', { name: 'Edit' }).count(), 0)
+})
+
+test('a reload keeps everything, the draft too', async () => {
+  const before = await texts(alice)
+  await box(alice).fill('half a thou')
+  await alice.reload()
+  await connected(alice)
+  await becomes('the same messages', async () => JSON.stringify(await texts(alice)) === JSON.stringify(before))
+  assert.equal(await box(alice).inputValue(), 'half a thou')
+  await box(alice).fill('')
+})
+
+test('a new display name shows everywhere; the theme is kept', async () => {
+  await alice.getByRole('button', { name: 'Account' }).click()
+  await alice.getByRole('menuitem', { name: 'Settings' }).click()
+  const dialog = alice.getByRole('dialog', { name: 'Settings' })
+  await dialog.getByLabel('Display name').fill('Alice Liddell')
+  await dialog.getByRole('radio', { name: 'Dark' }).check()
+  await dialog.getByText('this session').waitFor()
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await message(bob, 'a mistake').filter({ hasText: 'Alice Liddell' }).waitFor()
+  await alice.reload()
+  await connected(alice)
+  assert.equal(await alice.evaluate(() => document.documentElement.dataset.theme), 'dark')
+  await shot(alice, 'dark')
+}, { timeout: 20_000 })
+
+test('logging out goes to the door, and back does not get in', async () => {
+  await alice.getByRole('button', { name: 'Account' }).click()
+  await alice.getByRole('menuitem', { name: 'Log out' }).click()
+  await alice.waitForURL('**/login')
+  await alice.goto(`${server.url}/`)
+  assert.equal(new URL(alice.url()).pathname, '/login')
+  await bob.getByRole('button', { name: /Alice Liddell.*\(offline\)/ }).waitFor({ timeout: 25_000 })
+}, { timeout: 40_000 })
+
+test('no page did anything wrong by itself', clean)
