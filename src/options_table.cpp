@@ -34,7 +34,7 @@ const OptionRow option_rows[] = {
     {"ping-idle", "SECONDS", "30", "an idle WebSocket is pinged after", OptionKind::number, false, PLACE(ping_idle), 0, 1, 3600},
     {"silent-max", "SECONDS", "75", "a silent WebSocket is dropped after", OptionKind::number, false, PLACE(silent_max), 0, 2, 7200},
     {"stuck-max", "SECONDS", "60", "one that takes nothing although data waits is dropped after", OptionKind::number, false, PLACE(stuck_max), 0, 1, 3600},
-    {"deflate", "auto|on|off", "auto", "compress WebSocket frames; auto: not for loopback", OptionKind::choice, false, PLACE(deflate), 0, 0, 0},
+    {"deflate", "auto|on|off", "auto", "compress WebSocket frames; auto: not for loopback", OptionKind::choice, true, PLACE(deflate), 0, 0, 0},
     {"allow-origin", "ORIGIN", "", "https://NAME of a proxy in front; repeatable", OptionKind::origin, false, PLACE(allow_origin_text), offsetof(Options, allow_origin_count), 0, 0},
     {"trust-proxy", "CIDR|unix", "", "peers whose X-Forwarded-* headers are believed; repeatable", OptionKind::proxy, false, PLACE(trust_proxy), offsetof(Options, trust_proxy_count), 0, 0},
     {"config", "FILE", "", "more options, one `name = value` a line", OptionKind::path, false, PLACE(config), 0, 0, 0},

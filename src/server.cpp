@@ -217,18 +217,17 @@ static void on_stop_signal(uv_signal_t *, int number) { stop_begin(number == SIG
 
 static void on_reload_signal(uv_signal_t *, int) {
     ScopedBuf message;
-    Words *words = nullptr;
-    bool good = options_reload(options, &message);
-    if (good) words = words_file_read(options->stop_words, &message);
-    if (!good || !words) return log_error("SIGHUP: nothing changed: %.*s", static_cast<int>(message.len), message.data);
-    words_free(hub.words);
-    hub.words = words;
+    if (!options_reload(options, &message)) return log_error("SIGHUP: nothing changed: %.*s", static_cast<int>(message.len), message.data);
     hub.options = hub_options(options);
     auth_set_options(auth_options(options));
-    sockets_set_options({.sockets_max = options->max_sockets, .sockets_per_user_max = options->max_sockets_per_user});
     ws_set_deflate(options->deflate);
-    log_info("SIGHUP: configuration and stop words read again (%u stop words)%s%.*s", words_count(words), message.len ? "; " : "",
-             static_cast<int>(message.len), message.data ? message.data : "");
+    if (message.len) log_info("SIGHUP: %.*s", static_cast<int>(message.len), message.data);
+    buf_clear(message);
+    Words *words = words_file_read(options->stop_words, &message);
+    if (!words) return log_error("SIGHUP: the stop words stay as they were: %.*s", static_cast<int>(message.len), message.data);
+    words_free(hub.words);
+    hub.words = words;
+    log_info("SIGHUP: configuration and stop words read again (%u stop words)", words_count(words));
 }
 
 static void watch_signals() {

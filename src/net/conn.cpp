@@ -480,6 +480,6 @@ Conn *conn_for_test(const Address &peer, Buf *sent) {
     CB_ASSERT(c != nullptr);
     c->peer = peer;
     c->sent = sent;
-    conn_start(c);
+    accept_admit(c);
     return c;
 }

@@ -102,13 +102,7 @@ void take(Conn *c) {
     } else {
         c->peer.is_unix = true;
     }
-    count_in(c);
-    bool room = room_for(c);
-    conn_start(c);
-    if (room) return;
-    metric_add(Metric::connections_refused);
-    c->refused = true;
-    http_refuse(c);
+    accept_admit(c);
 }
 
 // Even the places of those who get a refusal are taken: taken off the backlog and closed.
@@ -211,6 +205,15 @@ int net_listen(const ListenAddress &where, uint16_t *port) {
 
 void accept_stop_listening() {
     while (listeners_count > 0) listener_close(listeners[--listeners_count]);
+}
+
+void accept_admit(Conn *c) {
+    count_in(c);
+    bool room = room_for(c);
+    conn_start(c);
+    if (room) return;
+    metric_add(Metric::connections_refused);
+    http_refuse(c);
 }
 
 void accept_list_enter(Conn *c) {

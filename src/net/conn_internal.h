@@ -70,7 +70,6 @@ struct Conn {
     bool hang_up : 1;           // shut our side when all is sent
     bool fresh : 1;             // no request yet
     bool answer_closes : 1;
-    bool refused : 1;           // came over a limit, gets its 503
     void *owner;
     HttpIn *http;
     WsIn *ws;
@@ -144,6 +143,7 @@ bool conn_wants_input(const Conn *c);                // may what has arrived be 
 bool conn_flush_private(Conn *c);                    // what can be sent of the private queue; true when nothing is left
 
 // --- conn_accept.cpp
+void accept_admit(Conn *c);                          // its peer is known: counts it, makes room or refuses it, starts it
 void accept_list_enter(Conn *c);
 void accept_list_leave(Conn *c);
 void accept_authenticated(Conn *c);

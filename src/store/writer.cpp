@@ -215,6 +215,8 @@ bool store_submit(Store *s, StoreWrite *w) {
 
 bool store_has_work(const Store *s) { return s->first || s->batch.in_flight; }
 
+bool store_wants_turn(const Store *s) { return s->first && !s->batch.in_flight; }
+
 void store_turn(Store *s) {
     if (s->batch.in_flight) return;
     if (s->is_broken) return answer_waiting(s, Err::unavailable);

@@ -129,10 +129,13 @@ static Err take_text(Call *call, const char *field, Err (*rule)(std::string_view
     return Err::ok;
 }
 
+// An empty one goes back to the username.
+static Err display_name_or_none(std::string_view name, Buf *clean) { return name.empty() ? Err::ok : rules_display_name(name, clean); }
+
 void patch_me(Call *call) {
     StoreWrite *w = hub_write_new(WriteKind::user_profile, call->user);
     w->user = call->user->id;
-    Err err = take_text(call, "display_name", rules_display_name, w, &w->display_name, &w->has_display_name);
+    Err err = take_text(call, "display_name", display_name_or_none, w, &w->display_name, &w->has_display_name);
     if (err == Err::ok) err = take_text(call, "status", rules_status, w, &w->status, &w->has_status);
     if (err == Err::ok && (w->has_display_name || w->has_status)) return hub_submit(web_hub, w, {.id = call->r->id}, profile_changed);
     store_write_free(w);

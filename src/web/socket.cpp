@@ -103,7 +103,6 @@ void sockets_start(Hub *h, const SocketOptions &o) {
     sync_start(h, {.find = port_find, .queue = port_queue, .page = port_page, .wake = port_wake, .fail = port_fail});
 }
 
-void sockets_set_options(const SocketOptions &o) { options = o; }
 uint32_t sockets_count() { return all_count; }
 
 // --- opening and closing

@@ -11,7 +11,6 @@ struct SocketOptions {
 };
 
 void sockets_start(Hub *h, const SocketOptions &options);
-void sockets_set_options(const SocketOptions &options);
 
 // Answers a handshake for a session: 101 and a socket, or 503 at a limit. `r` is dead afterwards.
 void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since, std::string_view epoch, uint32_t max);

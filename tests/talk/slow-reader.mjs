@@ -24,7 +24,7 @@ async function flood(count, size, from = 0) {
 }
 
 test('a reader that stops is overrun, costs bounded memory, and misses nothing', async () => {
-  await flood(200, 3900) // what the server keeps anyway is warm
+  await flood(200, 3900, 90_000) // what the server keeps anyway is warm
   const start = await a.say('start')
   const slow = await online(server, bob)
   slow.pause()
