@@ -222,6 +222,18 @@ export class Socket {
     }))
   }
 
+  /** Like `next`, but looks at all that ever came and takes nothing away. */
+  async heard(fits, ms = 5000) {
+    const found = () => this.log.find(fits)
+    if (!found()) {
+      let look
+      await within(ms, `a frame ${fits}`, new Promise(done => { look = () => { if (found() || this.isClosed) done() }; this.wake.add(look) })).finally(() => this.wake.delete(look))
+    }
+    const frame = found()
+    assert.ok(frame, `closed before a frame ${fits}`)
+    return frame
+  }
+
   until(fits, ms) { return this.next(fits, ms) }
 
   /** Frames of a type that are waiting now; with `reaches` before, those that ever will. */

@@ -27,7 +27,7 @@ test('the answer declines context takeover on both sides', async () => {
 })
 
 test('without an offer, or with one that cannot be kept, there is none', async () => {
-  for (const offer of [undefined, 'x-other', 'permessage-deflate; server_max_window_bits=99', 'permessage-deflate; unheard_of', 'permessage-deflate; server_no_context_takeover=1',
+  for (const offer of [false, 'x-other', 'permessage-deflate; server_max_window_bits=99', 'permessage-deflate; unheard_of', 'permessage-deflate; server_no_context_takeover=1',
     'permessage-deflate; client_max_window_bits=7', 'permessage-deflate; client_max_window_bits=abc']) {
     const s = await open(offer)
     assert.equal(s.deflate, null, String(offer))

@@ -7,7 +7,7 @@ import { OPCODE, encodeFrame, online, register, tcp } from '../support/client.mj
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
 
-const server = await startServer()
+const server = await startServer({ args: ['--max-sockets-per-user', '1000'] })
 const alice = await register(server, 'alice')
 const open = (options = {}) => online(server, alice, options)
 const PING = JSON.stringify({ type: 'ping', ref: 'p' })

@@ -183,7 +183,7 @@ test('the first load of the page is at most 60 KiB compressed', async () => {
     sum += (await http(server, 'GET', path, { headers: gzip })).body.length
     if (/\.m?js$/.test(path)) {
       const { text } = await http(server, 'GET', path)
-      for (const [, to] of text.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+\.m?js)['"]/g)) wanted.add(new URL(to, `http://x${path}`).pathname)
+      for (const [, to] of text.matchAll(/(?:from|import)\s*['"]([^'"]+\.m?js)['"]/g)) wanted.add(new URL(to, `http://x${path}`).pathname)
     }
   }
   console.log(`# first load: ${sum} bytes in ${seen.size + 1} files`)

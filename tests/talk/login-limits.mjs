@@ -9,8 +9,8 @@ import { test } from '../support/suite.mjs'
 
 const server = await startServer({ args: ['--login-rate', '3', '--trust-proxy', '127.0.0.0/8'] })
 const from = address => ({ 'X-Forwarded-For': address })
-const tryLogin = (address, username, password = 'wrong password') =>
-  http(server, 'POST', '/api/login', { json: { username, password }, headers: from(address) })
+const tryLogin = (address, username, password = 'wrong password', at = server) =>
+  http(at, 'POST', '/api/login', { json: { username, password }, headers: from(address) })
 const owner = await http(server, 'POST', '/api/register', { json: { username: 'owner', password: PASSWORD }, headers: from('198.51.100.1') })
 assert.equal(owner.status, 201, owner.text)
 
@@ -39,11 +39,12 @@ test('another spelling of the name does not have its own', async () => {
 
 /** The number of tries that were let through before the first 429. */
 async function triesUntil429(address, limit = 90) {
-  for (let i = 0; i < limit; i++) if ((await tryLogin(address(i), `guess${i}`)).status === 429) return i
+  for (let i = 0; i < limit; i++) if ((await tryLogin(address(i), `guess${i}`, 'wrong password', usual)).status === 429) return i
   return limit
 }
 
 // 60 a minute refill while we try: a slow machine sees a few more.
+const usual = await startServer({ args: ['--login-rate', '10', '--trust-proxy', '127.0.0.0/8'] })
 test('an address has 60 tries a minute over all names', async () => {
   const tries = await triesUntil429(() => '203.0.113.200')
   assert.ok(tries >= 60 && tries < 90, `429 after ${tries}`)
@@ -52,7 +53,7 @@ test('an address has 60 tries a minute over all names', async () => {
 test('an IPv6 address counts with its /64', async () => {
   const tries = await triesUntil429(i => `2001:db8:1:2:${(i + 1).toString(16)}::7`)
   assert.ok(tries >= 60 && tries < 90, `429 after ${tries}`)
-  assert.equal((await tryLogin('2001:db8:1:3::7', 'guess')).status, 401)
+  assert.equal((await tryLogin('2001:db8:1:3::7', 'guess', 'wrong password', usual)).status, 401)
 }, { timeout: 30_000 })
 
 test('registrations are limited too', async () => {

@@ -32,7 +32,7 @@ test('limit is clamped to 1–200, and is a number', async () => {
   assert.deepEqual(idsOf((await page('?limit=0')).messages), ids.slice(-1))
   assert.deepEqual(idsOf((await page('?limit=-3')).messages), ids.slice(-1))
   assert.deepEqual(idsOf((await page('?limit=201')).messages), ids.slice(-200))
-  assert.deepEqual(idsOf((await page('?limit=99999999999999999999')).messages), ids.slice(-200))
+  assert.deepEqual(idsOf((await page('?limit=999999999999999')).messages), ids.slice(-200))
   for (const bad of ['limit=', 'limit=ten', 'limit=1e2', 'limit=5x', 'before=x', 'after=', 'around=1.5']) {
     await refused(server, 'GET', `/api/rooms/1/messages?${bad}`, { token: alice.token }, 400, 'bad_request')
   }

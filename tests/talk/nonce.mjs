@@ -100,6 +100,24 @@ test('a nonce is up to 64 bytes', async () => {
   assert.equal((await again(a, 'ü'.repeat(32))).text, 'long nonce')
 })
 
+test('a large outbox sent again is answered whole, however slowly it is read', async () => {
+  // After a lost connection a client sends again what it has no answer for; here all of it had been stored.
+  const text = n => `${n} ${'🐘'.repeat(3990)}`, all = Array.from({ length: 60 }, (_, n) => n)
+  for (const n of all) a.send({ type: 'message', text: text(n), nonce: `box${n}` })
+  await a.until(f => f.nonce === 'box59', 10_000)
+  const again = await online(server, alice)
+  again.pause()
+  for (const n of all) again.send({ type: 'message', text: text(n), nonce: `box${n}` })
+  setTimeout(() => again.resume(), 300)
+  for (const n of all) {
+    const f = await again.until(m => m.nonce === `box${n}`)
+    assert.equal(f.repeat, true)
+    assert.equal(f.text, text(n))
+  }
+  await again.close()
+  a.clear()
+})
+
 test('after a restart it still holds', async () => {
   const said = await a.say('before the restart', { nonce: 'restart' })
   await server.restart()

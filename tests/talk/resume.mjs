@@ -79,8 +79,7 @@ test('since=0 with the right epoch begins at the beginning', async () => {
 
 for (const [what, options] of [
   ['without an epoch', { epoch: undefined, since: 5 }], ['with another epoch', { epoch: '00000000-0000-4000-8000-000000000000', since: 5 }],
-  ['with a since beyond the present', { since: 10_000_000 }],
-  ['with a since beyond 64 bits', { since: '99999999999999999999' }], ['with an epoch and no since', { since: undefined }],
+  ['with a since beyond the present', { since: 10_000_000 }], ['with an epoch and no since', { since: undefined }],
 ]) {
   test(`${what} there is no resume but a snapshot`, async () => {
     const frames = await back(bob, options.since, options)
