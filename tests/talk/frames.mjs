@@ -170,12 +170,16 @@ test('a message before a violation in the same write is stored, one behind it is
   await probe.close()
 })
 
-test('frames that come together with the handshake are read', async () => {
-  const conn = tcp(server)
-  conn.write(Buffer.concat([Buffer.from(`GET /ws?token=${alice.token} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n` +
-    'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'), encodeFrame(JSON.stringify({ type: 'ping', ref: 'early' }))]))
-  await conn.wait(/"ref":"early"/)
-  assert.match(conn.text(), /sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/i)
-  assert.match(conn.text(), /"type":"welcome"/)
-  conn.destroy()
+test('frames that come together with the handshake are read, and welcome is first all the same', async () => {
+  const early = [{ type: 'ping', ref: 'early' }, { type: 'nonsense' }, { type: 'message', text: 'an early bird', nonce: 'bird' }, { type: 'ping', ref: 'last' }]
+  for (let i = 0; i < 10; i++) {
+    const conn = tcp(server)
+    conn.write(Buffer.concat([Buffer.from(`GET /ws?token=${alice.token} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n` +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'), ...early.map(frame => encodeFrame(JSON.stringify(frame)))]))
+    const text = await conn.wait(/"ref":"last"/)
+    assert.match(text, /sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/i)
+    const at = ['"type":"welcome"', '"ref":"early"', '"unknown_type"', '"ref":"last"'].map(what => text.indexOf(what))
+    assert.ok(at[0] > 0 && at.every((n, k) => k === 0 || n > at[k - 1]), `welcome is first, then the answers in order: ${at}`)
+    conn.destroy()
+  }
 })
