@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <initializer_list>
+
 // --- the table
 
 struct UserCommand {
@@ -227,6 +229,15 @@ static int print(AdminAnswer *answer) {
 
 // The server that holds the lock may be starting or stopping: then its control socket is not there, and a moment later one of the two ways is open.
 static void run(const Options *o, const AdminCall &call, AdminAnswer *answer) {
+    ScopedBuf database;
+    buf_printf(database, "%s/chatterbox.db", o->data);
+    buf_add_char(database, '\0');
+    // Only `user add` makes a data directory: it is how one begins without a page. Everything else would look at an empty one and say so at length.
+    bool begins = call.words_count > 1 && call.words[1] == "add";
+    if (!begins && access(database.data, F_OK) != 0) {
+        refuse(answer, 1, "there is no database in ", o->data);
+        return;
+    }
     for (int attempt = 0; attempt < 20; attempt++) {
         if (store_is_locked(o->data)) {
             if (control_ask(o->data, call, answer)) return;
@@ -254,6 +265,17 @@ static void run(const Options *o, const AdminCall &call, AdminAnswer *answer) {
 static int fail(int status, const char *sentence) {
     fprintf(stderr, "chatterbox: %s\n", sentence);
     return status;
+}
+
+static int fail_about(int status, const char *sentence, const char *about, const char *rest) {
+    fprintf(stderr, "chatterbox: %s%s%s\n", sentence, about, rest);
+    return status;
+}
+
+static bool is_command(const char *word) {
+    for (const char *known : {"user", "backup", "stop-words", "version"})
+        if (strcmp(word, known) == 0) return true;
+    return false;
 }
 
 static int stop_words(const Options *o, int argc, char **argv) {
@@ -314,6 +336,7 @@ int admin_run(int argc, char **argv) {
         return 2;
     }
     if (o.help || strcmp(argv[0], "help") == 0) return admin_help();
+    if (!is_command(argv[0])) return fail_about(2, "there is no command ", argv[0], "; chatterbox --help lists them");
     if (!take_role(&argc, argv, &call.role)) return fail(2, "there is an option that this command does not know; chatterbox --help lists them");
     if (strcmp(argv[0], "version") == 0) return version();
     if (strcmp(argv[0], "stop-words") == 0) return argc > 2 ? fail(2, "usage: chatterbox stop-words [TEXT]") : stop_words(&o, argc - 1, argv + 1);
@@ -329,7 +352,7 @@ int admin_run(int argc, char **argv) {
         return print(&answer);
     }
     const UserCommand *c = argc >= 2 && strcmp(argv[0], "user") == 0 ? find_user_command(argv[1]) : nullptr;
-    if (!c) return fail(2, "there is no such command; chatterbox --help lists them");
+    if (!c) return fail_about(2, "there is no command user ", argc >= 2 ? argv[1] : "", "; chatterbox --help lists them");
     if (c->takes_password && argc >= 3) {
         if (!read_password(&o, argv[2], hash, &error)) {
             fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);

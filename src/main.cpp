@@ -39,6 +39,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "chatterbox: the system has no source of random numbers\n");
         return 1;
     }
+    bool asks_version = argc == 2 && strcmp(argv[1], "--version") == 0;
+    if (asks_version) argv[1] = argv[1] + 2; // the command of that name
     bool is_command = argc > 1 && argv[1][0] != '-';
     if (!is_command) return serve(argc - 1, argv + 1);
     if (strcmp(argv[1], "serve") == 0) return serve(argc - 2, argv + 2);

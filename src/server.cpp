@@ -10,6 +10,7 @@
 #include "web/api.h"
 #include "web/delay.h"
 #include "web/socket.h"
+#include "version.h"
 #include "words_file.h"
 
 #include <signal.h>
@@ -168,6 +169,7 @@ static char admin_invite[33];
 
 static void invited(Hub *, StoreWrite *w) {
     if (w->err != Err::ok) admin_invite[0] = '\0';
+    log_info("ChatterBox %s serves %s", CB_VERSION, options->data);
     greeting_print(options, &hub, admin_invite);
     notify_ready();
     memory_wipe({admin_invite, sizeof admin_invite});

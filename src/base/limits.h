@@ -37,6 +37,7 @@ constexpr uint32_t ring_entries = 4096;             // a power of two; 256 bytes
 constexpr size_t page_pool_bytes = 1024 * 1024;        // all pages of history and catching up under way together
 
 // --- people and rooms
+constexpr uint32_t logins_per_address_max = 60;        // a minute, over all names; for each name --login-rate
 constexpr uint32_t username_chars_max = 32;
 constexpr uint32_t display_name_chars_max = 64;
 constexpr uint32_t status_chars_max = 100;

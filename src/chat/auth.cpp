@@ -46,7 +46,7 @@ static uint32_t throttled(const AuthTask *t, std::string_view name) {
     uint64_t now = clock_ms();
     ScopedBuf key;
     buf_add(key, t->address_group);
-    uint32_t wait = throttle(by_address, keyed_hash(buf_view(key)), current.login_rate * 6, now);
+    uint32_t wait = throttle(by_address, keyed_hash(buf_view(key)), logins_per_address_max, now);
     buf_add_char(key, '\0');
     if (!unicode_fold_key(name, key)) buf_add(key, name);
     uint32_t wait_name = throttle(by_name, keyed_hash(buf_view(key)), current.login_rate, now);

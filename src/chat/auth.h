@@ -7,7 +7,7 @@
 struct AuthOptions {
     uint64_t password_memory_kib = 19 * 1024;
     uint64_t password_ops = 2;
-    uint32_t login_rate = 10;       // a minute for each (address, name); six times that for each address; 0: no limits
+    uint32_t login_rate = 10;       // a minute for each (address, name); 0: no limit, and none for each address either
 };
 
 // threads: how many passwords are hashed at once, each with password_memory_kib. False when no thread could start.

@@ -64,6 +64,15 @@ void hub_stop(Hub *h) {
     *h = {};
 }
 
+// What the hub remembers of a submitted write, in the write's own arena.
+struct Pending {
+    Hub *hub;
+    HubFinish finish;
+    std::string_view ref;
+};
+
+std::string_view hub_ref(const StoreWrite *w) { return static_cast<const Pending *>(w->owner)->ref; }
+
 // --- applying what was committed: the only place that changes the model by the log, and the only one that pushes its frames
 
 static void end_session(Hub *h, Session *session) {
@@ -71,58 +80,67 @@ static void end_session(Hub *h, Session *session) {
     model_drop_session(&h->model, session);
 }
 
-static void apply_user(Hub *h, const Change &c, Buf &frame) {
+// First the model takes in all changes of a write, then their frames are pushed: so that a new room's frame already counts its members.
+static void apply(Hub *h, const Change &c) {
+    Model *m = &h->model;
     ScopedBuf key;
-    CB_ASSERT(unicode_fold_key(c.user.name, key));
-    User *user = model_put_user(&h->model, c.user, buf_view(key));
-    if (user->deleted)
-        while (user->sessions) end_session(h, user->sessions);
-    frame_user(frame, c.rev, user);
-    ring_push(&h->ring, c.rev, {}, buf_view(frame));
+    switch (c.kind) {
+    case ChangeKind::user: {
+        CB_ASSERT(unicode_fold_key(c.user.name, key));
+        User *user = model_put_user(m, c.user, buf_view(key));
+        while (user->deleted && user->sessions) end_session(h, user->sessions);
+        break;
+    }
+    case ChangeKind::room:
+        CB_ASSERT(unicode_fold_key(c.room.name, key));
+        model_put_room(m, c.room, buf_view(key));
+        break;
+    case ChangeKind::member:
+        if (!c.member.left) model_put_member(m, c.member);
+        else if (Member *member = model_member(m, c.member.room, c.member.user)) model_drop_member(m, member);
+        break;
+    case ChangeKind::message:
+        if (c.message.id == c.message.rev) model_room(m, c.message.room)->last = c.message.id;
+        break;
+    }
 }
 
-static void apply_room(Hub *h, const Change &c, Buf &frame) {
-    ScopedBuf key;
-    CB_ASSERT(unicode_fold_key(c.room.name, key));
-    Room *room = model_put_room(&h->model, c.room, buf_view(key));
-    frame_room(frame, c.rev, room);
+static void push_room(Hub *h, const Change &c, bool is_new, Buf &frame) {
+    const Room *room = model_room(&h->model, c.room.id);
     bool for_all = room->kind == RoomKind::room && !room->is_private;
-    ring_push(&h->ring, c.rev, {.kind = for_all ? AudienceKind::everybody : AudienceKind::room, .room = room->id}, buf_view(frame));
+    frame_room(frame, c.rev, room);
+    // Who is in a new room from the start gets it with the frame of having joined.
+    AudienceKind kind = is_new && for_all ? AudienceKind::outsiders : for_all ? AudienceKind::everybody : AudienceKind::room;
+    if (is_new && !for_all) ring_skip(&h->ring, c.rev);
+    else ring_push(&h->ring, c.rev, {.kind = kind, .room = room->id}, buf_view(frame));
 }
 
-static void apply_member(Hub *h, const Change &c, Buf &frame) {
-    Audience audience = {.kind = AudienceKind::users, .users = &c.member.user, .users_count = 1};
-    if (c.member.left) {
-        if (Member *member = model_member(&h->model, c.member.room, c.member.user)) model_drop_member(&h->model, member);
-        frame_room_left(frame, c.rev, c.member.room);
-    } else {
-        frame_room_joined(frame, c.rev, model_put_member(&h->model, c.member));
-    }
-    ring_push(&h->ring, c.rev, audience, buf_view(frame));
+static void push_member(Hub *h, const Change &c, Buf &frame) {
+    const Member *member = model_member(&h->model, c.member.room, c.member.user);
+    if (c.member.left || !member) frame_room_left(frame, c.rev, c.member.room);
+    else frame_room_joined(frame, c.rev, member);
+    ring_push(&h->ring, c.rev, {.kind = AudienceKind::users, .users = &c.member.user, .users_count = 1}, buf_view(frame));
 }
 
-static void apply_message(Hub *h, const Change &c, Buf &frame, std::string_view ref) {
+static void push_message(Hub *h, const Change &c, std::string_view ref, Buf &frame) {
     const MessageRow &m = c.message;
-    Room *room = model_room(&h->model, m.room);
-    CB_ASSERT(room);
     NewMessage fresh;
-    if (m.id == m.rev) {
-        room->last = m.id;
-        fresh = {.id = m.id, .sender = m.sender, .mentions = m.mentions, .mentions_count = m.mentions_count};
-    }
+    if (m.id == m.rev) fresh = {.id = m.id, .sender = m.sender, .mentions = m.mentions, .mentions_count = m.mentions_count};
     frame_message(frame, &h->model, m, false, ref);
     // Everybody is in the lobby, so what is for the lobby needs no judging.
     AudienceKind kind = m.room == lobby_id ? AudienceKind::everybody : AudienceKind::room;
     ring_push(&h->ring, c.rev, {.kind = kind, .room = m.room}, buf_view(frame), fresh);
 }
 
-static void apply_change(Hub *h, const Change &c, std::string_view ref) {
+static void push(Hub *h, const StoreWrite *w, const Change &c) {
     ScopedBuf frame;
     switch (c.kind) {
-    case ChangeKind::user: return apply_user(h, c, frame);
-    case ChangeKind::room: return apply_room(h, c, frame);
-    case ChangeKind::member: return apply_member(h, c, frame);
-    case ChangeKind::message: return apply_message(h, c, frame, ref);
+    case ChangeKind::user:
+        frame_user(frame, c.rev, model_user(&h->model, c.user.id));
+        return ring_push(&h->ring, c.rev, {}, buf_view(frame));
+    case ChangeKind::room: return push_room(h, c, w->kind == WriteKind::room_add, frame);
+    case ChangeKind::member: return push_member(h, c, frame);
+    case ChangeKind::message: return push_message(h, c, hub_ref(w), frame);
     }
 }
 
@@ -155,22 +173,17 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
     }
 }
 
-// What the hub remembers of a submitted write, in the write's own arena.
-struct Pending {
-    Hub *hub;
-    HubFinish finish;
-    std::string_view ref;
-};
-
-std::string_view hub_ref(const StoreWrite *w) { return static_cast<const Pending *>(w->owner)->ref; }
+static void take_in(Hub *h, const StoreWrite *w) {
+    for (uint32_t i = 0; i < w->changes_count; i++) apply(h, w->changes[i]);
+    for (uint32_t i = 0; i < w->changes_count; i++) push(h, w, w->changes[i]);
+}
 
 static void decided(StoreWrite *w) {
     auto *pending = static_cast<Pending *>(w->owner);
     Hub *h = pending->hub;
     HubFinish finish = pending->finish;
     if (w->err == Err::ok) {
-        if (!w->is_repeat)
-            for (uint32_t i = 0; i < w->changes_count; i++) apply_change(h, w->changes[i], hub_ref(w));
+        if (!w->is_repeat) take_in(h, w);
         // A warning is told before the block that it may bring, so `finish` comes first there.
         if (w->kind == WriteKind::user_warn) {
             finish(h, w);

@@ -16,6 +16,7 @@ enum class AudienceKind : uint8_t {
     everybody,
     room,       // who is in `room` when the frame is sent
     room_but,   // … but the user `but`
+    outsiders,  // who is not in `room` when the frame is sent
     users,      // `users`, and nobody else
 };
 

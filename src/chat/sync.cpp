@@ -227,7 +227,9 @@ static bool encode_change(const Reader *r, const Change &c, Buf &out) {
         return true;
     case ChangeKind::room: {
         const Room *room = model_room(m, c.room.id);
-        if ((room->is_private || room->kind == RoomKind::direct) && !model_member(m, room->id, r->user->id)) return false;
+        const Member *member = model_member(m, room->id, r->user->id);
+        if ((room->is_private || room->kind == RoomKind::direct) && !member) return false;
+        if (member && member->rev > c.rev) return false; // the frame of having joined comes later and holds it all
         frame_room(out, c.rev, room);
         return true;
     }
@@ -301,10 +303,8 @@ static bool tell_moved_marks(Reader *r, uint64_t id) {
     return sent == count;
 }
 
-static void go_live(Reader *r, uint64_t id) {
-    if (!tell_moved_marks(r, id)) return;
-    r->state = ReaderState::live;
-    r->cursor = ring_find(&hub->ring, r->position);
+static void tell_ready(Reader *r, uint64_t id) {
+    r->owes_ready = false;
     ScopedBuf ready;
     JsonWriter w{.out = &ready};
     json_begin(w, '{');
@@ -312,8 +312,16 @@ static void go_live(Reader *r, uint64_t id) {
     json_field_int(w, "rev", r->position);
     presence_put_online(hub, w);
     json_end(w, '}');
-    metric_sub(Metric::sockets_catching_up);
     port.queue(id, buf_view(ready));
+}
+
+static void go_live(Reader *r, uint64_t id) {
+    if (!tell_moved_marks(r, id)) return;
+    r->state = ReaderState::live;
+    r->cursor = ring_find(&hub->ring, r->position);
+    metric_sub(Metric::sockets_catching_up);
+    r->owes_ready = true;
+    if (r->cursor == hub->ring.head) tell_ready(r, id);
 }
 
 void reader_step(Reader *r, uint64_t id) {
@@ -336,6 +344,7 @@ static bool sees(const Reader *r, const RingEntry *e) {
         if (e->but == r->user->id) return false;
         [[fallthrough]];
     case AudienceKind::room: return model_member(&hub->model, e->room, r->user->id) != nullptr;
+    case AudienceKind::outsiders: return model_member(&hub->model, e->room, r->user->id) == nullptr;
     case AudienceKind::users:
         for (uint32_t i = 0; i < e->users_count; i++)
             if (e->users[i] == r->user->id) return true;
@@ -365,7 +374,7 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
     return count;
 }
 
-void reader_took(Reader *r, const LiveFrame *frames, size_t gathered, size_t max, size_t taken) {
+void reader_took(Reader *r, uint64_t id, const LiveFrame *frames, size_t gathered, size_t max, size_t taken) {
     Ring *ring = &hub->ring;
     uint64_t from = r->cursor;
     if (taken == gathered && gathered < max) r->cursor = ring->head; // what lies behind the last one was not for this reader
@@ -373,6 +382,7 @@ void reader_took(Reader *r, const LiveFrame *frames, size_t gathered, size_t max
     if (r->cursor == ring->head) {
         if (ring->head_rev > r->position) r->position = ring->head_rev;
         r->seen_stamp = hub->model.seen_stamp;
+        if (r->owes_ready) tell_ready(r, id);
         return;
     }
     for (uint64_t seq = r->cursor; seq != from; seq--) {

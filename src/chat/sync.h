@@ -19,6 +19,7 @@ struct Reader {
     uint64_t seen_stamp;     // marks moved later than this must be told at the next `ready`
     ReaderState state;
     bool reading;            // a read of the store is under way
+    bool owes_ready;         // live, but not told so yet: what the ring already holds goes first
     uint8_t rooms_next, rooms_count;
     int64_t *rooms;          // of the snapshot: whose history is still to come; freed with it
 };
@@ -51,8 +52,8 @@ struct LiveFrame {
     uint64_t seq;
 };
 size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max);
-// The first `taken` of those `gathered` are on their way.
-void reader_took(Reader *r, const LiveFrame *frames, size_t gathered, size_t max, size_t taken);
+// The first `taken` of those `gathered` are on their way. With the last of them a reader that has come from a replay is told `ready`.
+void reader_took(Reader *r, uint64_t id, const LiveFrame *frames, size_t gathered, size_t max, size_t taken);
 bool reader_has_news(const Reader *r);
 
 // A page of history that a live client asked for; the answer goes to the port's queue. *done tells (on the loop) that it was answered.

@@ -73,15 +73,26 @@ void put_cookie(Buf &headers, bool tls, std::string_view token) {
     buf_add(headers, tls ? "; Secure\r\n" : "\r\n");
 }
 
+// Decimal digits, perhaps with a minus. What is beyond all ids counts as that bound: it is a number all the same.
+static bool parse_number(std::string_view text, int64_t *out) {
+    constexpr int64_t bound = 1LL << 53;
+    bool negative = text.size() > 1 && text[0] == '-';
+    if (negative) text.remove_prefix(1);
+    int64_t n = 0;
+    for (char c : text) {
+        if (c < '0' || c > '9') return false;
+        if (n < bound) n = n * 10 + (c - '0');
+    }
+    if (n > bound) n = bound;
+    *out = negative ? -n : n;
+    return !text.empty();
+}
+
 bool query_number(Call *call, const char *name, int64_t *out) {
     ScopedBuf text;
+    int64_t n;
     if (!http_query(call->r, name, text)) return true;
-    int64_t n = 0;
-    bool good = text.len > 0 && text.len <= 16;
-    for (size_t i = 0; good && i < text.len; i++) {
-        good = text.data[i] >= '0' && text.data[i] <= '9';
-        n = n * 10 + (text.data[i] - '0');
-    }
+    bool good = parse_number(buf_view(text), &n);
     if (good) *out = n;
     else answer_error(call, Err::bad_request);
     return good;
@@ -89,12 +100,7 @@ bool query_number(Call *call, const char *name, int64_t *out) {
 
 bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out) {
     int64_t n = standard;
-    // A negative limit is a number too, and is clamped.
-    ScopedBuf text;
-    bool negative = http_query(call->r, "limit", text) && text.len > 1 && text.data[0] == '-';
-    for (size_t i = 1; negative && i < text.len; i++) negative = text.data[i] >= '0' && text.data[i] <= '9';
-    if (negative) n = 1;
-    else if (!query_number(call, "limit", &n)) return false;
+    if (!query_number(call, "limit", &n)) return false;
     *out = n < 1 ? 1 : n > max ? max : static_cast<uint32_t>(n);
     return true;
 }

@@ -243,21 +243,23 @@ static void page_known(StoreRead *read) {
 }
 
 void get_messages(Call *call) {
-    int64_t before = -1, after = -1, around = -1;
+    constexpr int64_t none = INT64_MIN;
+    int64_t before = none, after = none, around = none;
     uint32_t limit;
     if (!query_number(call, "before", &before) || !query_number(call, "after", &after) || !query_number(call, "around", &around) ||
         !query_limit(call, page_messages_default, page_messages_max, &limit))
         return;
-    if ((before >= 0) + (after >= 0) + (around >= 0) > 1) return answer_error(call, Err::bad_request);
+    if ((before != none) + (after != none) + (around != none) > 1) return answer_error(call, Err::bad_request);
     Member *member;
     if (Err err = hub_member(web_hub, call->user, call->id, &member); err != Err::ok) return answer_error(call, err);
     StoreRead *read = store_read_new(ReadKind::page);
     read->room = call->id;
     read->user = call->user->id;
     // 0 means "not given" to the store; rev 1 is the lobby itself, so no message has an id below 2 and these say the same.
-    if (before >= 0) read->before = before ? before : 1;
-    if (after >= 0) read->after = after ? after : 1;
-    if (around >= 0) read->around = around ? around : 1;
+    auto given = [](int64_t id) { return id == none ? 0 : id < 1 ? 1 : id; };
+    read->before = given(before);
+    read->after = given(after);
+    read->around = given(around);
     read->limit = limit;
     read->owner_id = call->r->id;
     read->done = page_known;

@@ -289,7 +289,7 @@ static void flush_live(Socket *s) {
         for (size_t i = 0; i < gathered; i++) pieces[i] = {frames[i].bytes.data(), static_cast<uint32_t>(frames[i].bytes.size())};
         size_t taken = gathered || conn_private_bytes(s->conn) ? conn_flush(s->conn, pieces, gathered) : 0;
         if (!socket_of(id)) return;
-        reader_took(&s->reader, frames, gathered, frames_max, taken);
+        reader_took(&s->reader, id, frames, gathered, frames_max, taken);
         if (gathered < frames_max || taken < gathered) return;
     }
 }
