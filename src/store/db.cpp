@@ -93,12 +93,14 @@ void db_close(Db &db, bool checkpoint) {
 
 // --- failures
 
-static bool errno_is_space(int code) {
-    // A quota and a file size limit are a full disk to us; SQLite takes only the first for one.
-    return code == ENOSPC || code == EDQUOT || code == EFBIG;
+// A quota and a limit on file sizes are a full disk to us, and SQLite says I/O error; its sqlite3_system_errno says nothing after a failed
+// COMMIT, but errno does. A sync that fails for space has lost pages that were taken already: that is no full disk.
+static bool is_no_space(int rc, int error) {
+    bool is_growing = rc == SQLITE_IOERR_WRITE || rc == SQLITE_IOERR_SHMSIZE || rc == SQLITE_IOERR_SHMMAP;
+    return is_growing && (error == ENOSPC || error == EDQUOT || error == EFBIG);
 }
 
-static Failure failure_of(const Db &db, int rc) {
+static Failure failure_of(int rc, int error) {
     switch (rc & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:
@@ -113,19 +115,20 @@ static Failure failure_of(const Db &db, int rc) {
     case SQLITE_FULL: return Failure::full;
     case SQLITE_IOERR:
         if (rc == SQLITE_IOERR_NOMEM || rc == SQLITE_IOERR_BLOCKED) return Failure::passing;
-        return errno_is_space(sqlite3_system_errno(db.handle)) ? Failure::full : Failure::broken;
+        return is_no_space(rc, error) ? Failure::full : Failure::broken;
     default: return Failure::broken;
     }
 }
 
 void db_note(Db &db, int rc, const char *what) {
-    Failure failure = failure_of(db, rc);
+    Failure failure = failure_of(rc, errno);
     if (failure <= db.failure) return;
     db.failure = failure;
     snprintf(db.reason, sizeof db.reason, "%s: %s (%d)", what, db.handle ? sqlite3_errmsg(db.handle) : "closed", rc);
 }
 
 bool db_exec(Db &db, const char *sql) {
+    errno = 0;
     int rc = sqlite3_exec(db.handle, sql, nullptr, nullptr, nullptr);
     db_note(db, rc, "sql");
     return rc == SQLITE_OK;
@@ -171,6 +174,7 @@ void db_bind(sqlite3_stmt *statement, int at, Blob blob) {
 
 bool query_step(Query &q) {
     if (!q.statement) return false;
+    errno = 0;
     int rc = sqlite3_step(q.statement);
     if (rc == SQLITE_ROW) return true;
     if (rc != SQLITE_DONE) db_note(q.db, rc, sqlite3_sql(q.statement));

@@ -40,7 +40,7 @@ bool db_open(Db &db, const char *path, DbMode mode, Buf *error);
 // Without `checkpoint` the write-ahead log is left as it is, for the next opening to verify and recover.
 void db_close(Db &db, bool checkpoint);
 inline void db_forgive(Db &db) { db.failure = Failure::none; }
-// Notes that a call on this connection ended with the SQLite result `rc`.
+// Notes that a call on this connection ended with the SQLite result `rc`; errno was 0 before it and is still the call's.
 void db_note(Db &db, int rc, const char *what);
 // Runs one or more statements that are not worth keeping: pragmas, schema steps.
 bool db_exec(Db &db, const char *sql);

@@ -86,6 +86,21 @@ static bool file_make(const char *dir, const char *path, Buf *error) {
     return true;
 }
 
+// A backup put in the place of the database after a crash meets the old one's write-ahead log, which SQLite would take for its own. Ours are always in
+// WAL mode (the header's bytes 18 and 19 are 2) before they have a log; a backup is not yet.
+static void stranger_log_remove(const char *path) {
+    unsigned char header[20] = {};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    bool is_backup = pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header && header[18] == 1;
+    close(fd);
+    char companion[sizeof(Store::path) + 8];
+    for (const char *end : {"-wal", "-shm"}) {
+        snprintf(companion, sizeof companion, "%s%s", path, end);
+        if (is_backup && unlink(companion) == 0) log_info("store: %s belonged to the database before this one: removed", companion);
+    }
+}
+
 // --- epoch and durability
 
 static bool meta_set_text(Db &db, const char *key, std::string_view value) {
@@ -175,7 +190,9 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     s->failed = failed;
     snprintf(s->path, sizeof s->path, "%s/chatterbox.db", options.dir);
     db_start(options.fix_memory_bound);
-    if (file_make(options.dir, s->path, error) && connections_open(s, error)) return s;
+    bool is_there = file_make(options.dir, s->path, error);
+    if (is_there) stranger_log_remove(s->path);
+    if (is_there && connections_open(s, error)) return s;
     connections_close(s, false);
     writer_stop(s);
     store_free(s);

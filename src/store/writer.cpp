@@ -3,8 +3,8 @@
 // one commit and one fan-out. Loop thread, but batch_run and what it calls, which run on either.
 #include "store/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -89,6 +89,7 @@ static void checkpoint_run(Store *s) {
     // A copy being made holds its view of the database for long: then waiting for the readers would only stop the chat.
     bool may_wait = s->wal_frames >= restart_frames && !__atomic_load_n(&s->copies_running, __ATOMIC_RELAXED);
     db_forgive(s->writing);
+    errno = 0;
     int rc = sqlite3_wal_checkpoint_v2(s->writing.handle, "main", may_wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     if ((rc & 0xff) != SQLITE_BUSY) db_note(s->writing, rc, "checkpoint");
     s->checkpoint_at = s->wal_frames + checkpoint_step;
@@ -96,6 +97,7 @@ static void checkpoint_run(Store *s) {
 
 void writer_truncate_log(Store *s) {
     db_forgive(s->writing);
+    errno = 0;
     int rc = sqlite3_wal_checkpoint_v2(s->writing.handle, "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
     if ((rc & 0xff) != SQLITE_BUSY) db_note(s->writing, rc, "checkpoint");
 }

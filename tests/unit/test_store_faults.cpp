@@ -1,0 +1,280 @@
+// The store on a bad disk: a layer below SQLite (a VFS of our own over the real one) that is full, fails to sync or fails to read on demand,
+// and a real limit on the size of files. Nothing that failed may have been acknowledged, and what was acknowledged stays.
+#include "store_world.h"
+
+#include <sqlite3.h>
+#include <sys/resource.h>
+
+#include "store/db.h"
+
+static World world;
+static int64_t anna;
+constexpr int64_t lobby = 1;
+
+// --- the layer
+
+static struct Faults {
+    bool disk_full, sync_fails, read_fails;
+    int syncs;
+} faults;
+
+struct FaultyFile {
+    sqlite3_file base;
+    sqlite3_file *real; // behind this in the same allocation
+};
+
+static sqlite3_file *real_of(sqlite3_file *file) { return reinterpret_cast<FaultyFile *>(file)->real; }
+#define REAL(call) real_of(file)->pMethods->call
+
+static int faulty_close(sqlite3_file *file) { return REAL(xClose)(real_of(file)); }
+static int faulty_read(sqlite3_file *file, void *to, int n, sqlite3_int64 at) {
+    if (faults.read_fails) return SQLITE_IOERR_READ;
+    return REAL(xRead)(real_of(file), to, n, at);
+}
+static int faulty_write(sqlite3_file *file, const void *from, int n, sqlite3_int64 at) {
+    if (faults.disk_full) return SQLITE_FULL;
+    return REAL(xWrite)(real_of(file), from, n, at);
+}
+static int faulty_sync(sqlite3_file *file, int flags) {
+    faults.syncs++;
+    if (faults.sync_fails) return SQLITE_IOERR_FSYNC;
+    return REAL(xSync)(real_of(file), flags);
+}
+static int faulty_truncate(sqlite3_file *file, sqlite3_int64 size) { return REAL(xTruncate)(real_of(file), size); }
+static int faulty_size(sqlite3_file *file, sqlite3_int64 *size) { return REAL(xFileSize)(real_of(file), size); }
+static int faulty_lock(sqlite3_file *file, int lock) { return REAL(xLock)(real_of(file), lock); }
+static int faulty_unlock(sqlite3_file *file, int lock) { return REAL(xUnlock)(real_of(file), lock); }
+static int faulty_check_lock(sqlite3_file *file, int *out) { return REAL(xCheckReservedLock)(real_of(file), out); }
+static int faulty_control(sqlite3_file *file, int op, void *argument) { return REAL(xFileControl)(real_of(file), op, argument); }
+static int faulty_sector(sqlite3_file *file) { return REAL(xSectorSize)(real_of(file)); }
+static int faulty_traits(sqlite3_file *file) { return REAL(xDeviceCharacteristics)(real_of(file)); }
+static int faulty_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out) { return REAL(xShmMap)(real_of(file), page, size, extend, out); }
+static int faulty_shm_lock(sqlite3_file *file, int at, int n, int flags) { return REAL(xShmLock)(real_of(file), at, n, flags); }
+static void faulty_shm_barrier(sqlite3_file *file) { REAL(xShmBarrier)(real_of(file)); }
+static int faulty_shm_unmap(sqlite3_file *file, int remove) { return REAL(xShmUnmap)(real_of(file), remove); }
+
+static const sqlite3_io_methods faulty_methods = {
+    2,           faulty_close,   faulty_read,    faulty_write,  faulty_truncate, faulty_sync,    faulty_size,     faulty_lock,        faulty_unlock, faulty_check_lock,
+    faulty_control, faulty_sector, faulty_traits, faulty_shm_map, faulty_shm_lock, faulty_shm_barrier, faulty_shm_unmap, nullptr, nullptr,
+};
+
+static sqlite3_vfs *real_vfs;
+static sqlite3_vfs faulty_vfs;
+
+static int faulty_open(sqlite3_vfs *, const char *name, sqlite3_file *file, int flags, int *out) {
+    auto *faulty = reinterpret_cast<FaultyFile *>(file);
+    faulty->real = reinterpret_cast<sqlite3_file *>(faulty + 1);
+    int rc = real_vfs->xOpen(real_vfs, name, faulty->real, flags, out);
+    faulty->base.pMethods = rc == SQLITE_OK ? &faulty_methods : nullptr;
+    return rc;
+}
+
+static int install(void **) {
+    db_start(true);
+    real_vfs = sqlite3_vfs_find(nullptr);
+    faulty_vfs = *real_vfs;
+    faulty_vfs.zName = "faulty";
+    faulty_vfs.szOsFile += (int)sizeof(FaultyFile);
+    faulty_vfs.xOpen = faulty_open;
+    return sqlite3_vfs_register(&faulty_vfs, 1);
+}
+
+// --- the tests
+
+static int failed_calls;
+static void on_failed() { failed_calls++; }
+
+static int setup_with(Durability durability) {
+    faults = {};
+    failed_calls = 0;
+    world_make(world, durability);
+    world_close(world);
+    ScopedBuf error;
+    StoreOptions options;
+    options.dir = world.dir;
+    options.durability = durability;
+    world.s = store_open(options, &world.loop, on_failed, &error);
+    assert_non_null(world.s);
+    anna = user_make(world, "anna");
+    return 0;
+}
+static int setup(void **) { return setup_with(Durability::full); }
+static int setup_normal(void **) { return setup_with(Durability::normal); }
+
+static int teardown(void **) {
+    faults = {};
+    ScopedBuf report;
+    bool is_sound = store_check(world.s, &report);
+    check(is_sound, "%.*s", (int)report.len, report.data);
+    world_remove(world);
+    return 0;
+}
+
+static Err try_post(const char *text, const char *nonce = "") { return err_of(world, a_post(anna, lobby, text, nonce)); }
+
+static void full_syncs_every_commit_and_normal_none(void **) {
+    for (Durability durability : {Durability::full, Durability::normal}) {
+        world_close(world);
+        world.durability = durability;
+        world_open(world);
+        post(world, anna, lobby, "warm");
+        faults.syncs = 0;
+        for (int i = 0; i < 5; i++) post(world, anna, lobby, "x");
+        assert_int_equal(faults.syncs, durability == Durability::full ? 5 : 0);
+    }
+}
+
+static void a_full_disk_refuses_the_batch_and_goes_on(void **) {
+    post(world, anna, lobby, "before");
+    int64_t rev = store_rev(world.s);
+    faults.disk_full = true;
+    StoreWrite *batch[3] = {a_post(anna, lobby, "a", "a"), about_user(WriteKind::user_profile, anna), a_post(anna, lobby, "b", "b")};
+    for (StoreWrite *w : batch) say(world, w);
+    world_settle(world);
+    for (StoreWrite *w : batch) {
+        assert_int_equal((int)w->err, (int)Err::storage_full);
+        assert_int_equal(w->changes_count, 0);
+        store_write_free(w);
+    }
+    assert_int_equal(store_rev(world.s), rev);
+    assert_int_equal(failed_calls, 0);
+    StoreRead *r = a_read(ReadKind::changes);
+    r->since = rev;
+    did_read(world, r); // reading still works, and shows nothing of it
+    assert_int_equal(r->changes_count, 0);
+    store_read_free(r);
+    faults.disk_full = false;
+    assert_int_equal((int)try_post("a", "a"), (int)Err::ok);
+    assert_int_equal(store_rev(world.s), rev + 1);
+}
+
+static void a_failed_sync_stops_the_store_until_it_is_opened_anew(void **) {
+    int64_t before = post(world, anna, lobby, "acknowledged");
+    char epoch[64];
+    snprintf(epoch, sizeof epoch, "%s", store_epoch(world.s));
+    faults.sync_fails = true;
+    StoreWrite *first = a_post(anna, lobby, "not known", "n");
+    say(world, first);
+    store_turn(world.s);
+    StoreWrite *second = a_post(anna, lobby, "behind it");
+    if (!is_done(first)) say(world, second);
+    world_settle(world);
+    assert_int_equal((int)first->err, (int)Err::unavailable);
+    assert_int_equal(failed_calls, 1);
+    if (!is_done(second)) assert_int_equal((int)did(world, second)->err, (int)Err::unavailable);
+    assert_int_equal((int)second->err, (int)Err::unavailable);
+    store_write_free(first);
+    store_write_free(second);
+    faults.sync_fails = false;
+    assert_int_equal((int)try_post("still not"), (int)Err::unavailable); // a sync that works again proves nothing
+    assert_int_equal(failed_calls, 1);
+    ScopedBuf error;
+    bool is_open = store_reopen(world.s, &error);
+    check(is_open, "%.*s", (int)error.len, error.data);
+    assert_string_equal(store_epoch(world.s), epoch); // at full nothing acknowledged is gone
+    assert_int_equal(sql_value(world, "SELECT count(*) FROM messages WHERE text = 'acknowledged'"), 1);
+    assert_in_range(store_rev(world.s), before, before + 1);
+    // The nonce settles whether it was stored.
+    assert_int_equal((int)try_post("not known", "n"), (int)Err::ok);
+    assert_int_equal(sql_value(world, "SELECT count(*) FROM messages WHERE text = 'not known'"), 1);
+    StoreRead *r = a_read(ReadKind::health);
+    store_read_free(did_read(world, r));
+}
+
+static void at_normal_opening_anew_makes_a_new_epoch(void **) {
+    post(world, anna, lobby, "x");
+    char epoch[64];
+    snprintf(epoch, sizeof epoch, "%s", store_epoch(world.s));
+    faults.read_fails = true;
+    // The page is in no cache of the writer: many rooms of messages push it out.
+    Err err = Err::ok;
+    for (int i = 0; i < 200 && err == Err::ok; i++) {
+        StoreWrite *w = an_edit(anna, store_rev(world.s), "changed");
+        err = err_of(world, w);
+        faults.read_fails = false;
+        for (int k = 0; k < 50; k++) try_post("filling the cache");
+        faults.read_fails = true;
+        if (err == Err::ok) err = err_of(world, an_edit(anna, 4, i % 2 ? "a" : "b"));
+    }
+    faults.read_fails = false;
+    assert_int_equal((int)err, (int)Err::unavailable);
+    assert_int_equal(failed_calls, 1);
+    ScopedBuf error;
+    assert_true(store_reopen(world.s, &error));
+    assert_string_not_equal(store_epoch(world.s), epoch);
+    post(world, anna, lobby, "goes on");
+}
+
+static void a_failed_reopening_may_be_tried_again(void **) {
+    faults.sync_fails = true;
+    assert_int_equal((int)try_post("x"), (int)Err::unavailable);
+    faults.read_fails = true;
+    ScopedBuf error;
+    assert_false(store_reopen(world.s, &error));
+    assert_true(error.len > 0);
+    assert_int_equal((int)try_post("x"), (int)Err::unavailable);
+    StoreRead *r = a_read(ReadKind::health);
+    assert_false(store_read(world.s, r));
+    store_read_free(r);
+    faults = {};
+    assert_true(store_reopen(world.s, &error));
+    post(world, anna, lobby, "goes on");
+}
+
+// No layer of ours: the kernel refuses to let the files grow.
+static void a_limit_on_file_sizes_is_a_full_disk(void **) {
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit tight = {300 * 1024, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    Err err = Err::ok;
+    int stored = 0;
+    char text[1001];
+    memset(text, 'a', 1000);
+    text[1000] = 0;
+    while (stored < 2000 && (err = try_post(text)) == Err::ok) stored++;
+    assert_int_equal((int)err, (int)Err::storage_full);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_true(stored > 10 && stored < 2000);
+    assert_int_equal(failed_calls, 0);
+    assert_int_equal((int)try_post(text), (int)Err::ok);
+    assert_int_equal(sql_value(world, "SELECT count(*) FROM messages"), stored + 1);
+}
+
+// --- the write-ahead log
+
+static void the_log_is_kept_small(void **) {
+    char path[256], text[3001];
+    memset(text, 'a', 3000);
+    text[3000] = 0;
+    world_path(world, "chatterbox.db-wal", path);
+    int64_t largest = 0;
+    static StoreWrite *posts[200];
+    for (int round = 0; round < 60; round++) { // about 40 MiB
+        for (StoreWrite *&w : posts) say(world, w = a_post(anna, lobby, text));
+        world_settle(world);
+        for (StoreWrite *w : posts) store_write_free(w);
+        FILE *file = fopen(path, "r");
+        fseek(file, 0, SEEK_END);
+        if (ftell(file) > largest) largest = ftell(file);
+        fclose(file);
+    }
+    assert_in_range(largest, 4 << 20, 8 << 20);
+}
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define in_normal_world(test) cmocka_unit_test_setup_teardown(test, setup_normal, teardown)
+
+int main() {
+    const struct CMUnitTest tests[] = {
+        in_world(full_syncs_every_commit_and_normal_none),
+        in_world(a_full_disk_refuses_the_batch_and_goes_on),
+        in_world(a_failed_sync_stops_the_store_until_it_is_opened_anew),
+        in_normal_world(at_normal_opening_anew_makes_a_new_epoch),
+        in_world(a_failed_reopening_may_be_tried_again),
+        in_normal_world(a_limit_on_file_sizes_is_a_full_disk),
+        in_normal_world(the_log_is_kept_small),
+    };
+    return cmocka_run_group_tests(tests, install, nullptr);
+}

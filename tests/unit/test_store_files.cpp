@@ -1,0 +1,300 @@
+// Whole databases: backup and restore, the check, schema steps and the copy made before them.
+#include "store_world.h"
+
+#include <sys/stat.h>
+
+#include "store/db.h"
+#include "store/state.h"
+
+static World world;
+static int64_t anna;
+constexpr int64_t lobby = 1;
+
+static int setup(void **) {
+    world_make(world);
+    anna = user_make(world, "anna");
+    return 0;
+}
+
+static int teardown(void **) {
+    world_remove(world);
+    return 0;
+}
+
+static bool exists(const char *name) {
+    char path[256];
+    world_path(world, name, path);
+    return access(path, F_OK) == 0;
+}
+
+static void rename_in_world(const char *from, const char *to) {
+    char old_path[256], new_path[256];
+    world_path(world, from, old_path);
+    world_path(world, to, new_path);
+    assert_int_equal(rename(old_path, new_path), 0);
+}
+
+// --- backup
+
+static int backups_done;
+static void backup_done(StoreBackup *) { backups_done++; }
+
+static void backup_to(StoreBackup &b, const char *name) {
+    b = {};
+    b.done = backup_done;
+    char path[256];
+    world_path(world, name, path);
+    snprintf(b.path, sizeof b.path, "%s", path);
+    backups_done = 0;
+    assert_true(store_backup(world.s, &b));
+    while (!backups_done) uv_run(&world.loop, UV_RUN_ONCE);
+}
+
+static void a_backup_restores_under_a_new_epoch(void **) {
+    int64_t kept = post(world, anna, lobby, "kept", "n");
+    char epoch[64];
+    snprintf(epoch, sizeof epoch, "%s", store_epoch(world.s));
+    StoreBackup b;
+    backup_to(b, "copy.db");
+    check(b.err == Err::ok, "%s", b.sentence);
+    post(world, anna, lobby, "lost");
+    char path[256];
+    world_path(world, "copy.db", path);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_false(exists("copy.db.part") || exists("copy.db.part-journal"));
+    // Restoring: stop, put the file in its place, start.
+    world_close(world);
+    rename_in_world("copy.db", "chatterbox.db");
+    world_open(world);
+    assert_int_equal(store_rev(world.s), kept);
+    assert_string_not_equal(store_epoch(world.s), epoch);
+    assert_int_equal(strlen(store_epoch(world.s)), 36);
+    StoreWrite *w = did(world, a_post(anna, lobby, "kept", "n"));
+    assert_true(w->is_repeat);
+    assert_int_equal(w->changes[0].message.id, kept);
+    store_write_free(w);
+    ScopedBuf report;
+    assert_true(store_check(world.s, &report));
+}
+
+// A killed server leaves its write-ahead log behind, which does not belong to the backup.
+static void a_backup_restores_after_a_crash(void **) {
+    int64_t kept = post(world, anna, lobby, "kept");
+    StoreBackup b;
+    backup_to(b, "copy.db");
+    world_close(world);
+    fflush(nullptr);
+    pid_t child = fork();
+    if (child == 0) {
+        world_open(world);
+        for (int i = 0; i < 50; i++) post(world, anna, lobby, "after the backup");
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_true(exists("chatterbox.db-wal"));
+    rename_in_world("copy.db", "chatterbox.db");
+    world_open(world);
+    assert_int_equal(store_rev(world.s), kept);
+    assert_int_equal(sql_value(world, "SELECT count(*) FROM messages"), 1);
+    ScopedBuf report;
+    bool is_sound = store_check(world.s, &report);
+    check(is_sound, "%.*s", (int)report.len, report.data);
+}
+
+static void a_backup_never_replaces_a_file(void **) {
+    StoreBackup b;
+    backup_to(b, "chatterbox.db");
+    assert_int_equal((int)b.err, (int)Err::unavailable);
+    check(strstr(b.sentence, "there is a file of that name already") != nullptr, "%s", b.sentence);
+    backup_to(b, "no/such/folder.db");
+    assert_int_equal((int)b.err, (int)Err::unavailable);
+    check(strstr(b.sentence, "No such file or directory") != nullptr, "%s", b.sentence);
+    post(world, anna, lobby, "goes on");
+}
+
+static void writes_go_on_while_a_backup_runs(void **) {
+    static StoreWrite *posts[2000];
+    for (StoreWrite *&w : posts) say(world, w = a_post(anna, lobby, "some text of which there will be much in the end, so that the copy takes its time"));
+    world_settle(world);
+    for (StoreWrite *w : posts) store_write_free(w);
+    StoreBackup b = {};
+    b.done = backup_done;
+    char path[256];
+    world_path(world, "copy.db", path);
+    snprintf(b.path, sizeof b.path, "%s", path);
+    backups_done = 0;
+    assert_true(store_backup(world.s, &b));
+    while (!backups_done) {
+        post(world, anna, lobby, "meanwhile");
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+    }
+    check(b.err == Err::ok, "%s", b.sentence);
+    assert_true(sql_value(world, "SELECT count(*) FROM messages") > 2000);
+}
+
+static void closing_ends_a_backup(void **) {
+    StoreBackup b = {};
+    b.done = backup_done;
+    char path[256];
+    world_path(world, "copy.db", path);
+    snprintf(b.path, sizeof b.path, "%s", path);
+    backups_done = 0;
+    assert_true(store_backup(world.s, &b));
+    world_close(world); // done or not: answered
+    assert_int_equal(backups_done, 1);
+    assert_true(exists("copy.db") == (b.err == Err::ok));
+    assert_false(exists("copy.db.part"));
+}
+
+static void without_a_loop_a_backup_is_made_at_once(void **) {
+    world_close(world);
+    ScopedBuf error;
+    StoreOptions options;
+    options.dir = world.dir;
+    world.s = store_open(options, nullptr, nullptr, &error);
+    assert_non_null(world.s);
+    StoreBackup b;
+    backup_to(b, "copy.db");
+    check(b.err == Err::ok, "%s", b.sentence);
+    assert_true(exists("copy.db"));
+}
+
+// --- the check
+
+static void the_check_finds_what_is_wrong(void **) {
+    int64_t first = post(world, anna, lobby, "one");
+    post(world, anna, lobby, "two");
+    ScopedBuf report;
+    assert_true(store_check(world.s, &report));
+    assert_int_equal(report.len, 0);
+    world_close(world);
+    struct Row {
+        const char *harm, *undo, *finding;
+    } rows[] = {
+        {"UPDATE messages SET sender = 99 WHERE text = 'one'", "UPDATE messages SET sender = 1 WHERE text = 'one'", "1 messages have a sender that is no user"},
+        {"UPDATE messages SET room = 99 WHERE text = 'one'", "UPDATE messages SET room = 1 WHERE text = 'one'", "1 messages are in no room"},
+        {"UPDATE meta SET value = value - 1 WHERE key = 'rev'", "UPDATE meta SET value = value + 1 WHERE key = 'rev'", "1 changes are newer than the log's end"},
+        {"UPDATE meta SET value = value + 1 WHERE key = 'rev'", "UPDATE meta SET value = value - 1 WHERE key = 'rev'", "end of the log is missing"},
+        {"UPDATE messages SET deleted = 1 WHERE text = 'one'", "UPDATE messages SET deleted = 0 WHERE text = 'one'", "1 deleted messages still have a text"},
+        {"UPDATE members SET gone = 1", "UPDATE members SET gone = 0", "1 users are not in the lobby"},
+        {"UPDATE users SET rev = 1", "UPDATE users SET rev = 2", "1 changes share their place in the log"},
+    };
+    for (const Row &row : rows) {
+        sql_run(world, row.harm);
+        world_open(world);
+        buf_clear(report);
+        check(!store_check(world.s, &report), "%s: not found", row.harm);
+        buf_add_char(report, 0);
+        check(strstr(report.data, row.finding) != nullptr, "%s: \"%s\"", row.harm, report.data);
+        world_close(world);
+        sql_run(world, row.undo);
+    }
+    // A byte of an index page: SQLite's own check.
+    char path[256];
+    world_path(world, "chatterbox.db", path);
+    int64_t page = sql_value(world, "SELECT rootpage FROM sqlite_schema WHERE name = 'messages_room'");
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    fseek(file, (long)(page * 4096 - 3), SEEK_SET);
+    fputc((int)first, file);
+    fputc(0x55, file);
+    fclose(file);
+    world_open(world);
+    buf_clear(report);
+    assert_false(store_check(world.s, &report));
+    assert_true(report.len > 0);
+}
+
+// --- schema steps
+
+static const char one_step[] = "-- head\n\n-- migration 1\nCREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;\n"
+                               "INSERT INTO meta VALUES ('epoch', 'e'), ('clean', 1);\nCREATE TABLE t (a INTEGER);\nINSERT INTO t VALUES (1);\n";
+static const char two_steps[] = "-- head\n\n-- migration 1\nCREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;\n"
+                                "INSERT INTO meta VALUES ('epoch', 'e'), ('clean', 1);\nCREATE TABLE t (a INTEGER);\nINSERT INTO t VALUES (1);\n"
+                                "\n-- migration 2\nALTER TABLE t ADD COLUMN b INTEGER NOT NULL DEFAULT 7;\nUPDATE t SET a = a + 1;\n";
+static const char bad_step[] = "-- head\n\n-- migration 1\nCREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;\n"
+                               "INSERT INTO meta VALUES ('epoch', 'e'), ('clean', 1);\nCREATE TABLE t (a INTEGER);\nINSERT INTO t VALUES (1);\n"
+                               "\n-- migration 2\nUPDATE t SET a = a + 1;\nALTER TABLE nothing ADD COLUMN b;\n";
+
+static bool migrate(const char *name, const char *schema, Buf *error) {
+    char path[256];
+    world_path(world, name, path);
+    FILE *file = fopen(path, "a"); // the store makes the file before SQLite opens it
+    assert_non_null(file);
+    fclose(file);
+    Db db;
+    assert_true(db_open(db, path, DbMode::write, error));
+    bool is_done = db_migrate(db, path, schema, error);
+    db_close(db, true);
+    return is_done;
+}
+
+static int64_t value_in(const char *name, const char *sql) {
+    char path[256];
+    world_path(world, name, path);
+    Db db;
+    ScopedBuf error;
+    assert_true(db_open(db, path, DbMode::read, &error));
+    int64_t value = db_value(db, sql);
+    db_close(db, false);
+    return value;
+}
+
+static void steps_run_once_and_after_a_copy(void **) {
+    ScopedBuf error;
+    assert_true(migrate("m.db", one_step, &error));
+    assert_false(exists("m.db.before-1")); // there was nothing to lose
+    assert_true(migrate("m.db", one_step, &error));
+    assert_int_equal(value_in("m.db", "SELECT a FROM t"), 1);
+    assert_true(migrate("m.db", two_steps, &error));
+    assert_int_equal(value_in("m.db", "SELECT a * 10 + b FROM t"), 27);
+    assert_int_equal(value_in("m.db", "PRAGMA user_version"), 2);
+    assert_int_equal(value_in("m.db.before-2", "SELECT a FROM t"), 1);
+    assert_int_equal(value_in("m.db.before-2", "PRAGMA user_version"), 1);
+    assert_int_equal(value_in("m.db.before-2", "SELECT value = '' FROM meta WHERE key = 'epoch'"), 1);
+    assert_true(migrate("new.db", two_steps, &error)); // a new one takes all steps
+    assert_int_equal(value_in("new.db", "SELECT a FROM t"), 2);
+    assert_false(exists("new.db.before-2"));
+}
+
+static void a_step_that_fails_changes_nothing(void **) {
+    ScopedBuf error;
+    assert_true(migrate("m.db", one_step, &error));
+    assert_false(migrate("m.db", bad_step, &error));
+    buf_add_char(error, 0);
+    check(strstr(error.data, "could not be brought to version 2") != nullptr, "%s", error.data);
+    assert_int_equal(value_in("m.db", "SELECT a FROM t"), 1);
+    assert_int_equal(value_in("m.db", "PRAGMA user_version"), 1);
+    buf_clear(error);
+    assert_true(migrate("m.db", two_steps, &error)); // the mended program
+}
+
+static void a_newer_database_is_refused(void **) {
+    ScopedBuf error;
+    assert_true(migrate("m.db", two_steps, &error));
+    assert_false(migrate("m.db", one_step, &error));
+    buf_add_char(error, 0);
+    check(strstr(error.data, "was written by a newer ChatterBox (its version is 2, this program knows 1)") != nullptr, "%s", error.data);
+}
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main() {
+    const struct CMUnitTest tests[] = {
+        in_world(a_backup_restores_under_a_new_epoch),
+        in_world(a_backup_restores_after_a_crash),
+        in_world(a_backup_never_replaces_a_file),
+        in_world(writes_go_on_while_a_backup_runs),
+        in_world(closing_ends_a_backup),
+        in_world(without_a_loop_a_backup_is_made_at_once),
+        in_world(the_check_finds_what_is_wrong),
+        in_world(steps_run_once_and_after_a_copy),
+        in_world(a_step_that_fails_changes_nothing),
+        in_world(a_newer_database_is_refused),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
