@@ -17,7 +17,7 @@ export function modal(title, content, { actions, wide, closed } = {}) {
     open.splice(open.indexOf(self), 1);
     if (veil) veil.remove();
     else { node.close(); node.remove(); }
-    if (back && back.isConnected) back.focus({ preventScroll: true });
+    giveBack(back);
     if (closed) closed();
   };
   const node = h('dialog', { class: wide ? 'dlg wide' : 'dlg', 'aria-labelledby': id, 'aria-modal': true },
@@ -45,6 +45,14 @@ export function modal(title, content, { actions, wide, closed } = {}) {
   open.push(self);
   (node.querySelector('[autofocus]') || node.querySelector('input,textarea') || node.querySelector(FOCUSABLE)).focus();
   return self;
+}
+
+// A tool of a message shows only while the message has the focus: that one first.
+function giveBack(node) {
+  if (!node || !node.isConnected) return;
+  const message = node.closest('.msg');
+  if (message) message.focus({ preventScroll: true });
+  node.focus({ preventScroll: true });
 }
 
 // A question with one way to go on. Resolves to true if that way was taken.

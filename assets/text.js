@@ -22,7 +22,7 @@ export function blocks(text, who) {
     if (FENCE.test(lines[i])) {
       let end = i + 1;
       while (end < lines.length && !FENCE.test(lines[end])) end++;
-      out.push(h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Code', dir: 'ltr' },
+      out.push(h('pre', { tabindex: 0, role: 'group', 'aria-label': 'Code', dir: 'ltr' },
         h('code', null, lines.slice(i + 1, end).join('\n'))));
       i = end + 1;
     } else if (QUOTE.test(lines[i])) {

@@ -1,0 +1,168 @@
+// Promise: no word is lost and the state is always told. What is typed while the server is away waits, survives a reload and
+// goes out once and in order; tabs of one person stay in step; a session that is ended elsewhere leads to the door.
+
+import assert from 'node:assert/strict'
+import { PASSWORD, call, http, login, online, register, wholeRoom } from '../support/client.mjs'
+import { startServer } from '../support/server.mjs'
+import { test } from '../support/suite.mjs'
+import { PATIENCE, becomes, box, clean, connected, log, loggedIn, message, registered, say, shot, texts, ticked } from './lib/browser.mjs'
+
+const server = await startServer()
+const alice = await registered(server, 'alice')
+const bob = await registered(server, 'bob')
+const carol = await register(server, 'carol')
+const stored = async () => (await wholeRoom(server, carol.token)).map(m => m.text)
+const ready = page => connected(page)
+
+test('while the server is away the page says so, counts down and keeps what is typed', async () => {
+  await say(alice, 'before')
+  await message(bob, 'before').waitFor()
+  await server.stop()
+  await alice.getByRole('status').filter({ hasText: /Reconnecting…|Offline/ }).waitFor()
+  await alice.getByText(/Next try in \d+ s|Trying…/).waitFor()
+  await say(alice, 'typed offline 1')
+  await say(alice, 'typed offline 2')
+  await ticked(alice, 'typed offline 1', 'sending')
+  await ticked(alice, 'typed offline 2', 'sending')
+  await shot(alice, 'offline')
+}, { timeout: 20_000 })
+
+test('after the restart it goes out by itself, once and in order', async () => {
+  await server.restart()
+  await alice.getByRole('button', { name: 'Retry now' }).click({ timeout: 1000 }).catch(() => { /* it was faster */ })
+  await ready(alice)
+  await ticked(alice, 'typed offline 2', 'sent').catch(() => ticked(alice, 'typed offline 2', 'seen'))
+  await ready(bob)
+  await message(bob, 'typed offline 2').waitFor()
+  const want = ['before', 'typed offline 1', 'typed offline 2']
+  assert.deepEqual(await stored(), want)
+  assert.deepEqual(await texts(bob), want)
+  assert.deepEqual(await texts(alice), want)
+}, { timeout: 40_000 })
+
+test('it comes back without a click', async () => {
+  await server.stop()
+  await alice.getByRole('status').filter({ hasText: /Reconnecting…|Offline/ }).waitFor()
+  await server.restart()
+  await Promise.all([ready(alice), ready(bob)])
+}, { timeout: 40_000 })
+
+test('what waits survives a reload and a crash of the server', async () => {
+  await server.kill9()
+  await say(alice, 'through a reload')
+  await ticked(alice, 'through a reload', 'sending')
+  await box(alice).fill('and a draft')
+  await box(alice).blur()
+  await server.restart()
+  await alice.reload()
+  await ready(alice)
+  await message(bob, 'through a reload').waitFor()
+  await becomes('stored once', async () => (await stored()).filter(t => t === 'through a reload').length === 1)
+  assert.equal(await box(alice).inputValue(), 'and a draft')
+  await box(alice).fill('')
+  await ready(bob)
+}, { timeout: 40_000 })
+
+test('a page that was asleep gets what it missed, in its place', async () => {
+  await bob.context().setOffline(true)
+  await bob.getByRole('status').filter({ hasText: /Offline|Reconnecting…/ }).waitFor()
+  for (let i = 0; i < 5; i++) await say(alice, `missed ${i}`)
+  await ticked(alice, 'missed 4', 'sent')
+  await say(bob, 'from under the stone')
+  await ticked(bob, 'from under the stone', 'sending')
+  await bob.context().setOffline(false)
+  await ready(bob)
+  await message(alice, 'from under the stone').waitFor()
+  await becomes('both have the same', async () => JSON.stringify(await texts(alice)) === JSON.stringify(await texts(bob)))
+  assert.deepEqual((await texts(bob)).slice(-6), ['missed 0', 'missed 1', 'missed 2', 'missed 3', 'missed 4', 'from under the stone'])
+}, { timeout: 40_000 })
+
+test('two tabs of one person stay in step, and neither throws the other out', async () => {
+  const second = await alice.context().newPage()
+  await second.goto(`${server.url}/`)
+  await ready(second)
+  await say(second, 'from the second tab')
+  await message(alice, 'from the second tab').waitFor()
+  await say(alice, 'from the first tab')
+  await message(second, 'from the first tab').waitFor()
+  await connected(alice)
+  await becomes('the same lists', async () => JSON.stringify(await texts(alice)) === JSON.stringify(await texts(second)))
+  await ticked(second, 'from the second tab', 'seen')
+  await ticked(alice, 'from the second tab', 'seen')
+}, { timeout: 30_000 })
+
+test('what two tabs have typed offline arrives once each; what a closed tab left behind is taken over', async () => {
+  const [first, second] = alice.context().pages()
+  const third = await alice.context().newPage()
+  await third.goto(`${server.url}/`)
+  await ready(third)
+  await server.stop()
+  for (const page of [first, second, third]) await page.getByRole('status').filter({ hasText: /Reconnecting…|Offline/ }).waitFor()
+  await say(first, 'tab one')
+  await say(second, 'tab two')
+  await say(third, 'tab three')
+  await message(first, 'tab three').waitFor()
+  await third.close()
+  await server.restart()
+  await Promise.all([ready(first), ready(second), ready(bob)])
+  for (const text of ['tab one', 'tab two', 'tab three']) await message(bob, text).waitFor()
+  await first.waitForTimeout(1500)
+  const all = await stored()
+  for (const text of ['tab one', 'tab two', 'tab three']) assert.equal(all.filter(t => t === text).length, 1, text)
+  await becomes('nothing waits any more', async () => await first.evaluate(() => Object.keys(localStorage).filter(k => k.startsWith('cb.out.')).length) === 0)
+  await second.close()
+}, { timeout: 60_000 })
+
+test('more than a page of missed messages: the newest are there and the older ones load', async () => {
+  await server.stop()
+  await server.restart()
+  await ready(bob)
+  await bob.context().setOffline(true)
+  await bob.getByRole('status').filter({ hasText: /Offline|Reconnecting…/ }).waitFor()
+  const socket = await online(server, carol)
+  for (let i = 0; i < 1100; i++) socket.send({ type: 'message', room: 1, text: `flood ${i}`, nonce: `f${i}` })
+  await socket.until(f => f.type === 'message' && f.text === 'flood 1099')
+  await bob.context().setOffline(false)
+  await ready(bob)
+  await message(bob, 'flood 1099').first().waitFor()
+  await bob.getByRole('button', { name: 'Jump to first unread' }).click()
+  await message(bob, /flood 0\b/).first().waitFor()
+  await log(bob).getByRole('separator', { name: 'New' }).waitFor()
+}, { timeout: 60_000 })
+
+test('a failed message says why and offers to retry or to remove it', async () => {
+  await ready(alice)
+  await alice.evaluate(() => {
+    // The composer would not let it out: an entry as an older page, with a larger limit, may have left it.
+    localStorage.setItem('cb.out.alice.lost', JSON.stringify({ nonce: 'lost', room: 1, text: 'x'.repeat(5000), time: Date.now(), seq: 1, tab: 'gone' }))
+  })
+  await alice.reload()
+  await ready(alice)
+  const lost = message(alice, 'xxxxx')
+  await lost.getByLabel('failed').waitFor()
+  await lost.getByText('too long').waitFor()
+  await lost.getByRole('button', { name: 'Retry' }).click()
+  await lost.getByText('too long').waitFor()
+  await lost.getByRole('button', { name: 'Remove' }).click()
+  await lost.waitFor({ state: 'detached' })
+}, { timeout: 20_000 })
+
+test('a session that is ended elsewhere leads to the door at once', async () => {
+  const other = await login(server, 'alice', PASSWORD)
+  const { sessions } = await call(server, 'GET', '/api/me/sessions', { token: other.token })
+  for (const s of sessions.filter(s => !s.current)) await call(server, 'DELETE', `/api/me/sessions/${s.id}`, { token: other.token })
+  await alice.waitForURL('**/login', { timeout: PATIENCE })
+}, { timeout: 20_000 })
+
+test('a session that ended while the page was away leads to the door too', async () => {
+  const page = await loggedIn(server, 'alice')
+  await page.context().setOffline(true)
+  await page.getByRole('status').filter({ hasText: /Offline|Reconnecting…/ }).waitFor()
+  const token = (await page.context().cookies()).find(c => c.name === 'chatterbox').value
+  assert.equal((await http(server, 'POST', '/api/logout', { token })).status, 204)
+  await page.context().setOffline(false)
+  await page.waitForURL('**/login', { timeout: PATIENCE })
+  await page.context().close()
+}, { timeout: 30_000 })
+
+test('no page did anything wrong by itself', clean)

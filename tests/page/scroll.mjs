@@ -1,0 +1,122 @@
+// Promise: ten thousand messages scroll as ten do. What is in the DOM stays bounded, older history loads on the way up and the
+// words in view do not move when it comes; while one reads further up nothing jumps, and one way leads back down.
+
+import assert from 'node:assert/strict'
+import { online, register } from '../support/client.mjs'
+import { startServer } from '../support/server.mjs'
+import { test } from '../support/suite.mjs'
+import { becomes, clean, loggedIn, log, message, say, shot } from './lib/browser.mjs'
+
+const MANY = 10_000
+const server = await startServer({ args: ['--durability', 'normal'] })
+const writer = await register(server, 'writer')
+await register(server, 'alice')
+const socket = await online(server, writer)
+for (let i = 0; i < MANY; i += 500) {
+  for (let k = i; k < i + 500; k++) socket.send({ type: 'message', room: 1, text: `number ${k}.${k % 9 ? '' : ' It has a longer text, which takes more than one line where the window is narrow, as real ones do.'}`, nonce: `n${k}` })
+  await socket.until(f => f.type === 'message' && f.nonce === `n${i + 499}`)
+}
+const alice = await loggedIn(server, 'alice')
+
+/** What is in the page and in view. */
+const view = () => log(alice).evaluate(list => {
+  const edge = list.getBoundingClientRect()
+  const inView = [...list.querySelectorAll('article')].filter(n => { const r = n.getBoundingClientRect(); return r.bottom > edge.top && r.top < edge.bottom })
+  const number = n => Number(/number (\d+)\./.exec(n?.innerText ?? '')?.[1] ?? -1)
+  return { articles: list.querySelectorAll('article').length, nodes: document.querySelectorAll('*').length, first: number(inView[0]), last: number(inView.at(-1)),
+    at: inView[0] ? Math.round(inView[0].getBoundingClientRect().top - edge.top) : null, top: list.scrollTop, height: list.scrollHeight, end: list.scrollHeight - list.scrollTop - list.clientHeight }
+})
+const bounded = v => {
+  assert.ok(v.articles <= 200, `${v.articles} messages are in the page`)
+  assert.ok(v.nodes <= 3000, `${v.nodes} elements are in the page`)
+  assert.ok(v.first >= 0, 'messages are in view')
+}
+
+test('a room with 10,000 messages opens at the newest', async () => {
+  await message(alice, `number ${MANY - 1}.`).waitFor()
+  const v = await view()
+  bounded(v)
+  assert.ok(v.end < 5, `${v.end} px below`)
+  await shot(alice, 'busy')
+})
+
+test('the way up: older pages load, the DOM stays small, nothing in view moves', async () => {
+  await log(alice).hover()
+  let before = await view()
+  for (let i = 0; i < 60; i++) {
+    await alice.mouse.wheel(0, -700)
+    await alice.waitForTimeout(30)
+    const now = await view()
+    bounded(now)
+    assert.ok(now.first <= before.first, `went down from ${before.first} to ${now.first} on the way up`)
+    assert.ok(before.first - now.first < 60, `jumped from ${before.first} to ${now.first}`)
+    before = now
+  }
+  assert.ok(before.first < MANY - 500, `came to ${before.first}`)
+}, { timeout: 60_000 })
+
+test('a page of history that comes in above leaves the words in view where they are', async () => {
+  await log(alice).evaluate(list => { list.scrollTop = 850 })
+  const before = await view()
+  await becomes('more is above', async () => (await view()).height > before.height + 500)
+  const after = await view()
+  assert.equal(after.first, before.first)
+  assert.ok(Math.abs(after.at - before.at) <= 2, `moved by ${after.at - before.at} px`)
+})
+
+test('new messages do not move it either; a button counts them and leads down', async () => {
+  await alice.waitForTimeout(300)
+  const before = await view()
+  for (let i = 0; i < 3; i++) socket.send({ type: 'message', room: 1, text: `news ${i}` })
+  await alice.getByRole('button', { name: 'Jump to latest (3)' }).waitFor()
+  const after = await view()
+  assert.equal(after.first, before.first)
+  assert.ok(Math.abs(after.at - before.at) <= 2, `moved by ${after.at - before.at} px`)
+  await alice.getByRole('button', { name: 'Jump to latest (3)' }).click()
+  await message(alice, 'news 2').waitFor()
+  const end = await view()
+  bounded({ ...end, first: 0 })
+  assert.ok(end.end < 5)
+  assert.equal(await alice.getByRole('button', { name: /Jump to latest/ }).count(), 0)
+})
+
+test('to the very beginning and anywhere in between', async () => {
+  await becomes('the first message', async () => {
+    await log(alice).evaluate(list => { list.scrollTop = 0 })
+    return (await view()).first === 0
+  }, 60_000)
+  for (const share of [0.5, 0.9, 0.25]) {
+    await log(alice).evaluate((list, s) => { list.scrollTop = list.scrollHeight * s }, share)
+    await becomes('messages in view', async () => (await view()).first >= 0)
+    const v = await view()
+    bounded(v)
+    assert.ok(Math.abs(v.first / MANY - share) < 0.05, `${v.first} at ${share}`)
+  }
+}, { timeout: 90_000 })
+
+test('frames come in time while it scrolls', async () => {
+  const gaps = await log(alice).evaluate(list => new Promise(done => {
+    const found = []
+    let last = 0
+    list.scrollTop = list.scrollHeight / 3
+    const step = t => {
+      if (last) found.push(t - last)
+      last = t
+      list.scrollTop += 120
+      if (found.length < 120) requestAnimationFrame(step)
+      else done(found)
+    }
+    requestAnimationFrame(step)
+  }))
+  // Half of the frames within 50 ms even on a machine that does other things too; here it is 17.
+  const middle = gaps.sort((a, b) => a - b)[60]
+  assert.ok(middle < 50, `a frame every ${middle} ms`)
+}, { timeout: 30_000 })
+
+test('one’s own message leads back to the end', async () => {
+  await say(alice, 'down again')
+  await message(alice, 'down again').waitFor()
+  assert.ok((await view()).end < 5)
+})
+
+test('no page did anything wrong by itself', clean)
