@@ -83,8 +83,8 @@ static const Invariant invariants[] = {
      "SELECT count(*) - count(DISTINCT rev) FROM (SELECT id AS rev FROM messages UNION ALL SELECT rev FROM messages WHERE rev <> id UNION ALL "
      "SELECT rev FROM users UNION ALL SELECT rev FROM rooms UNION ALL SELECT rev FROM members)"},
     {"end of the log is missing (its newest change is not there)",
-     "SELECT (SELECT max(rev) FROM (SELECT max(id) AS rev FROM messages UNION ALL SELECT max(rev) FROM messages WHERE rev <> id UNION ALL SELECT max(rev) FROM users UNION ALL "
-     "SELECT max(rev) FROM rooms UNION ALL SELECT max(rev) FROM members)) <> (SELECT value FROM meta WHERE key = 'rev')"},
+     "SELECT (SELECT max(rev) FROM (SELECT max(id) AS rev FROM messages UNION ALL SELECT max(rev) FROM messages WHERE rev <> id UNION ALL "
+     "SELECT max(rev) FROM users UNION ALL SELECT max(rev) FROM rooms UNION ALL SELECT max(rev) FROM members)) < (SELECT value FROM meta WHERE key = 'rev')"},
     {"messages are older than their creation", "SELECT count(*) FROM messages WHERE rev < id"},
     {"messages have a sender that is no user", "SELECT count(*) FROM messages WHERE sender NOT IN (SELECT id FROM users)"},
     {"messages are in no room", "SELECT count(*) FROM messages WHERE room NOT IN (SELECT id FROM rooms)"},

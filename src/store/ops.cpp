@@ -405,6 +405,18 @@ static void change_message(StoreWrite *w, const MessageRow &row) {
     change_add(w, ChangeKind::message, row.rev)->message = row;
 }
 
+// The one who edits knows the message's id, not its room: who is not in that is not called.
+static void mentions_keep_members(Tx &tx, StoreWrite *w, int64_t room) {
+    auto *kept = static_cast<int64_t *>(arena_alloc(w->arena, (size_t)w->ids_count * sizeof(int64_t)));
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->ids_count; i++) {
+        int64_t seen;
+        if (is_member_now(tx, room, w->ids[i], &seen)) kept[count++] = w->ids[i];
+    }
+    w->ids = kept;
+    w->ids_count = count;
+}
+
 static Err op_message_edit(Tx &tx, StoreWrite *w) {
     Judged judged;
     if (Err err = message_judge(tx, w, &judged); err != Err::ok) return err;
@@ -416,6 +428,7 @@ static Err op_message_edit(Tx &tx, StoreWrite *w) {
         answer_present(w, row);
         return Err::ok;
     }
+    mentions_keep_members(tx, w, row.room);
     row.rev = ++tx.rev;
     row.edited = time_of(w);
     row.text = w->text;

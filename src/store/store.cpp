@@ -123,8 +123,7 @@ static bool state_read(Store *s, Buf *error) {
         Query q(db, Sql::meta_get, std::string_view("epoch"));
         if (query_step(q) && query_text(q, 0).size() < sizeof s->epoch) {
             std::string_view epoch = query_text(q, 0);
-            memcpy(s->epoch, epoch.data(), epoch.size());
-            s->epoch[epoch.size()] = 0;
+            s->epoch[epoch.copy(s->epoch, sizeof s->epoch - 1)] = 0;
         }
     }
     bool is_new_epoch = s->epoch[0] == 0 || !is_clean;

@@ -85,7 +85,8 @@ struct Change {
 //                        in (beside `by`, the user who asks; 0: the system)      refusals                                   changes
 enum class WriteKind : uint8_t {
     user_add,          // name, key, text=password hash, role, time, [token_hash=invite] name_taken bad_invite                user, member (lobby, seen=its newest)
-                       //   a used invite is consumed; an invite that makes an administrator is void once there is one
+                       //   out: user. The invite's role counts, `role` only without one; a used invite is consumed; one that makes an
+                       //   administrator is void once there is one
     user_profile,      // user, [display_name] [status] (has_… flags)                not_found                                user
     user_password,     // user, text=password hash; keep_session (0: none)          not_found     -; all other sessions of the user end. renew_only: no session ends
     user_role,         // user, role                                                not_found                                 user
@@ -99,8 +100,10 @@ enum class WriteKind : uint8_t {
     room_add,          // name, key, topic, flag=private, members; by=owner          name_taken too_many(limit) blocked       room, member…
     room_change,       // room, [name+key] [topic] [archived]; by owner or admin     not_found forbidden name_taken            room
     member_add,        // room, user: oneself into a public room, or a member invites not_found not_member forbidden archived blocked   member, or none if in already
+                       //   (also room_change, member_remove: a private room that `by` is not in is not_found, to administrators too)
     member_remove,     // room, user: leave, or owner/admin removes; never the lobby  not_found not_member forbidden           member(left)
     message_post,      // room, text, nonce, reply, time, mentions                    blocked not_member archived not_found(reply) message; a known nonce: is_repeat, no change
+                       //   (the nonce is the sender's: the stored message may be of another room, and even of one that was left since)
     message_edit,      // message, text, time, mentions (who is not in the message's room is left out); author, member  not_found forbidden blocked archived not_member message (unchanged text: none)
     message_delete,    // message, time; author, room owner, moderator, admin; member not_found forbidden blocked archived    message (deleted already: none)
     marks,             // marks: read marks, each only grows; no rev                                                          -
@@ -133,7 +136,8 @@ struct StoreWrite {
     uint32_t marks_count;
     // out
     Err err;                     // ok, a refusal, storage_full, unavailable
-    bool is_repeat;              // message_post: `changes[0]` is the stored message, and nothing happened
+    bool is_repeat;              // message_post, message_edit, message_delete: nothing happened since it is so already; changes_count is 0, and
+                                 //   `changes[0].message` holds the present row for who asked
     Change *changes;
     uint32_t changes_count;
     UserRow user_row;
@@ -149,12 +153,16 @@ void store_write_free(StoreWrite *w);
 enum class ReadKind : uint8_t {
     page,        // room, before|after|around (0: not given), upto (ids ≤ it; 0: all), limit → messages ascending, more_before, more_after. When all three
                  //   are 0: the newest. before: id < it. after: id > it. around: limit/2 before it, and from it on limit - limit/2.
-    changes,     // since, limit → changes with rev > since by rev, each row in its present state; `upto`: the position reached (the snapshot's rev when complete)
-    unread,      // user, marks (room, user, id), since, limit → counts per mark; waiting: messages of those rooms with rev > since, counted to limit + 1 (limit 0: not)
+                 //   Ends earlier (with more_…) when the texts come to frame_out_bytes_max; ids > upto count as not there.
+    changes,     // since, limit → changes with rev > since by rev, each row in its present state; `upto`: the position reached (the snapshot's rev when complete).
+                 //   A slice ends earlier, incomplete, after frame_out_bytes_max or 2 ms, but holds at least one change.
+    unread,      // user, marks (room, user, id), since, limit → counts per mark; waiting: messages of those rooms with rev > since, counted to limit + 1 (limit 0: not; said to be more than
+                 //   limit, too, when counting would take too long)
     authors,     // room, after, before → distinct senders (as ids) of the newest 100 messages with after < id ≤ before
     sessions,    // user → sessions, newest use first
     password,    // user → text: the stored password hash, "" when there is none
     health,      // → err
+                 // Any read: err is ok or unavailable.
 };
 
 struct UnreadCount {
@@ -236,7 +244,7 @@ struct StoreLoad {
 bool store_has_work(const Store *s);
 // True when writes wait and no batch is under way: the loop should not sleep before the next store_turn.
 bool store_wants_turn(const Store *s);
-// Once at the end of a loop turn: if no batch is under way, what waits becomes one. While commits are fast (running mean below commit_inline_us_max) it is committed here and
+// Once at the end of every loop turn (also of the turn in which completions ran): if no batch is under way, what waits becomes one. While commits are fast (running mean below commit_inline_us_max) it is committed here and
 // now and its completions run before this returns; else on the writer thread, and they run in a later turn.
 void store_turn(Store *s);
 // Asks for a read. False when read_queue_max wait.
@@ -246,8 +254,8 @@ void store_turn(Store *s);
 void store_write_now(Store *s, StoreWrite *w);
 void store_read_now(Store *s, StoreRead *r);
 
-// A consistent copy of the open database at `path` (which must not exist), with an empty epoch, fsynced. Runs on the reader thread; `done` on the loop (err and, on failure, a
-// sentence in text). With loop null: at once.
+// A consistent copy of the open database at `path` (which must not exist), with an empty epoch, fsynced. Runs on a thread of its own; `done` on the loop (err and, on failure, a
+// sentence). With loop null: at once, `done` before this returns. False when the store is closing or four wait. Closing the store ends it early.
 struct StoreBackup {
     Job job;
     void (*done)(StoreBackup *b);

@@ -522,9 +522,9 @@ static void edits(void **) {
     join(world, bob, room);
     int64_t id = post(world, anna, room, "draft", "n");
     StoreWrite *w = an_edit(anna, id, "final");
-    int64_t ids[] = {bob};
+    int64_t ids[] = {carl, bob, 999}; // carl is not in the room: he is not called
     w->ids = ids;
-    w->ids_count = 1;
+    w->ids_count = 3;
     w->time = 777;
     did(world, w);
     assert_int_equal((int)w->err, (int)Err::ok);
@@ -536,6 +536,7 @@ static void edits(void **) {
     check_text(row.text, "final", "text");
     check_text(row.nonce, "n", "nonce");
     assert_int_equal(row.mentions_count, 1);
+    assert_int_equal(row.mentions[0], bob);
     store_write_free(w);
     int64_t rev = store_rev(world.s);
     w = did(world, an_edit(anna, id, "final"));
