@@ -118,16 +118,28 @@ static StoreWrite *prepare_add(const Model *model, const AdminCall &call, Role r
     return w;
 }
 
-StoreWrite *admin_prepare(const Model *model, const AdminCall &call, AdminAnswer *answer) {
+// Is the call well-formed, whatever is in the database? Null with the reason in *answer when not.
+static const UserCommand *judge(const AdminCall &call, Role *role, AdminAnswer *answer) {
     const UserCommand *c = call.words_count >= 2 && call.words[0] == "user" ? find_user_command(call.words[1]) : nullptr;
-    if (!c) return refuse(answer, 2, "there is no such command; chatterbox --help lists them");
+    if (!c) {
+        refuse(answer, 2, "there is no command user ", call.words_count >= 2 ? call.words[1] : "");
+        buf_add(answer->error, "; chatterbox --help lists them");
+        return nullptr;
+    }
     bool role_as_word = c->kind == WriteKind::user_role;
     uint32_t words = 2 + (c->takes_name ? 1 : 0) + (role_as_word ? 1 : 0);
-    if (call.words_count != words) return refuse(answer, 2, "usage: chatterbox ", c->help);
-    Role role = Role::user;
-    std::string_view role_given = role_as_word ? call.words[3] : call.role;
-    if (c->takes_role && (role_as_word || !role_given.empty()) && !parse_role(role_given, &role))
-        return refuse(answer, 2, "a role is user, moderator or admin, not ", role_given);
+    std::string_view role_given = role_as_word && call.words_count > 3 ? call.words[3] : call.role;
+    *role = Role::user;
+    if (call.words_count != words) refuse(answer, 2, "usage: chatterbox ", c->help);
+    else if (!role_given.empty() && !c->takes_role) refuse(answer, 2, "--role goes with user add");
+    else if (!role_given.empty() && !parse_role(role_given, role)) refuse(answer, 2, "a role is user, moderator or admin, not ", role_given);
+    return answer->status ? nullptr : c;
+}
+
+StoreWrite *admin_prepare(const Model *model, const AdminCall &call, AdminAnswer *answer) {
+    Role role;
+    const UserCommand *c = judge(call, &role, answer);
+    if (!c) return nullptr;
     if (c->takes_password && call.password_hash.empty()) return refuse(answer, 2, "a password is needed on standard input");
     if (!c->takes_name) {
         list_users(model, &answer->out);
@@ -284,7 +296,7 @@ static int stop_words(const Options *o, int argc, char **argv) {
     if (!words || !words_file_text(o->stop_words, &text, &error)) {
         words_free(words);
         fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
-        return 1;
+        return 2;
     }
     bool stopped = argc > 0 && words_match(words, argv[0]);
     words_free(words);
@@ -351,9 +363,10 @@ int admin_run(int argc, char **argv) {
         run(&o, call, &answer);
         return print(&answer);
     }
-    const UserCommand *c = argc >= 2 && strcmp(argv[0], "user") == 0 ? find_user_command(argv[1]) : nullptr;
-    if (!c) return fail_about(2, "there is no command user ", argc >= 2 ? argv[1] : "", "; chatterbox --help lists them");
-    if (c->takes_password && argc >= 3) {
+    Role role;
+    const UserCommand *c = judge(call, &role, &answer);
+    if (!c) return print(&answer);
+    if (c->takes_password) {
         if (!read_password(&o, argv[2], hash, &error)) {
             fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
             return 1;

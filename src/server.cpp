@@ -112,9 +112,7 @@ static unsigned hash_threads() {
     return cores > 2 ? static_cast<unsigned>(cores < 5 ? cores - 1 : 4) : 1;
 }
 
-static bool start_chat(Buf *error) {
-    Words *words = words_file_read(options->stop_words, error);
-    if (!words) return false;
+static bool start_chat(Words *words, Buf *error) {
     StoreOptions so = {.dir = options->data, .durability = options->durability};
     store = store_open(so, &loop, store_failed, error);
     if (!store) {
@@ -251,10 +249,11 @@ int server_run(Options *o) {
     log_start(o->log_level, o->log_json);
     CB_ASSERT(uv_loop_init(&loop) == 0);
     ScopedBuf error;
-    if (!raise_limits() || !start_chat(&error) || !start_net(&error)) {
+    Words *words = words_file_read(o->stop_words, &error);
+    if (!words || !raise_limits() || !start_chat(words, &error) || !start_net(&error)) {
         fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
         if (store) store_close(store);
-        return 1;
+        return words ? 1 : 2; // a list that cannot be read is a mistake on the command line
     }
     uv_prepare_init(&loop, &end_of_turn);
     uv_prepare_start(&end_of_turn, turn);

@@ -111,8 +111,7 @@ static void make_session(AuthTask *t) {
     w->agent = arena_copy(w->arena, t->agent);
     w->address = arena_copy(w->arena, t->address);
     token_hash(t->token, w->token_hash);
-    w->owner_extra = reinterpret_cast<uint64_t>(t);
-    hub_submit(hub, w, {}, session_made);
+    hub_submit(hub, w, {.extra = reinterpret_cast<uint64_t>(t)}, session_made);
 }
 
 // --- registration: rules, hash, account, session
@@ -136,8 +135,7 @@ static void registration_hashed(AuthTask *t) {
         token_hash(t->invite, w->token_hash);
         w->role = Role::admin; // the only invitation there is yet makes an administrator
     }
-    w->owner_extra = reinterpret_cast<uint64_t>(t);
-    hub_submit(hub, w, {}, account_made);
+    hub_submit(hub, w, {.extra = reinterpret_cast<uint64_t>(t)}, account_made);
 }
 
 static Err check_registration(const AuthTask *t) {
@@ -179,8 +177,7 @@ static void change_verified(AuthTask *t) {
     w->user = t->user_id;
     w->text = arena_copy(w->arena, t->new_hash);
     w->keep_session = t->keep_session;
-    w->owner_extra = reinterpret_cast<uint64_t>(t);
-    hub_submit(hub, w, {}, password_written);
+    hub_submit(hub, w, {.extra = reinterpret_cast<uint64_t>(t)}, password_written);
 }
 
 // --- the worker's part

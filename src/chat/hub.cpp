@@ -201,6 +201,7 @@ void hub_submit(Hub *h, StoreWrite *w, const HubOrigin &origin, HubFinish finish
     auto *pending = static_cast<Pending *>(arena_alloc(w->arena, sizeof(Pending)));
     *pending = {h, finish, arena_copy(w->arena, origin.ref)};
     w->owner_id = origin.id;
+    w->owner_extra = origin.extra;
     w->owner = pending;
     w->done = decided;
     if (store_submit(h->store, w)) return;

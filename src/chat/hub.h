@@ -61,15 +61,16 @@ struct Hub {
 void hub_stop(Hub *h);
 inline int64_t hub_rev(const Hub *h) { return h->ring.head_rev; }
 
-// Who asked, for the answer: `id` comes back as w->owner_id, `ref` stands in the frames that answer (and is hub_ref(w) in `finish`).
+// Who asked, for the answer: `id` and `extra` come back as w->owner_id and w->owner_extra, `ref` stands in the frames that answer (and is hub_ref(w) in `finish`).
 struct HubOrigin {
     uint64_t id = 0;
+    uint64_t extra = 0;
     std::string_view ref = {};
 };
 std::string_view hub_ref(const StoreWrite *w);
 
-// Hands a write to the store. When it is decided its changes are applied and pushed, and then `finish` runs; the write is freed afterwards (w->owner is the hub's,
-// w->owner_extra the caller's). With a full queue `finish` runs at once with `unavailable`. A warning is the exception: `finish` runs before the block that it may bring.
+// Hands a write to the store. When it is decided its changes are applied and pushed, and then `finish` runs; the write is freed afterwards (w->owner is the
+// hub's). With a full queue `finish` runs at once with `unavailable`. A warning is the exception: `finish` runs before the block that it may bring.
 using HubFinish = void (*)(Hub *h, StoreWrite *w);
 void hub_submit(Hub *h, StoreWrite *w, const HubOrigin &origin, HubFinish finish);
 // A write of a kind by a user (null: the system), dated now.

@@ -122,6 +122,7 @@ static void welcome(StoreRead *rd) {
     if (resumed) {
         r->state = ReaderState::catching_up;
         r->position = rd->since;
+        r->replay_to = hub_rev(hub);
     } else {
         begin_snapshot(r);
     }
@@ -327,7 +328,7 @@ static void go_live(Reader *r, uint64_t id) {
 void reader_step(Reader *r, uint64_t id) {
     if (r->reading || r->state == ReaderState::starting || r->state == ReaderState::live) return;
     if (r->state == ReaderState::snapshot) return step_snapshot(r, id);
-    if (ring_covers(&hub->ring, r->position)) return go_live(r, id);
+    if (r->position >= r->replay_to && ring_covers(&hub->ring, r->position)) return go_live(r, id);
     StoreRead *rd = store_read_new(ReadKind::changes);
     rd->user = r->user->id;
     rd->since = r->position;
@@ -359,6 +360,7 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
     Ring *ring = &hub->ring;
     if (r->cursor < ring->tail) {
         r->state = ReaderState::catching_up;
+        r->replay_to = hub_rev(hub);
         metric_add(Metric::sockets_overrun);
         metric_add(Metric::sockets_catching_up);
         return 0;

@@ -15,6 +15,7 @@ enum class ReaderState : uint8_t { starting, snapshot, catching_up, live };
 struct Reader {
     User *user;
     int64_t position;        // has seen the log up to here (what it may not see included)
+    int64_t replay_to;       // up to here the store tells, each thing once in its present state; only then the ring
     uint64_t cursor;         // live: the seq to read next
     uint64_t seen_stamp;     // marks moved later than this must be told at the next `ready`
     ReaderState state;

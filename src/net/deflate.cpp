@@ -39,7 +39,9 @@ z_stream *unpacker_get() {
 }
 
 // Inflates one piece of a message behind what `out` has; `begin` is where the message starts there.
-InflateResult inflate_piece(z_stream *z, const unsigned char *data, size_t len, size_t begin, size_t bytes_max, Buf &out) {
+// *ended: at the end of a final block.
+InflateResult inflate_piece(z_stream *z, const unsigned char *data, size_t len, size_t begin, size_t bytes_max, Buf &out, bool *ended) {
+    *ended = false;
     z->next_in = (Bytef *)data;
     z->avail_in = (uInt)len;
     while (true) {
@@ -54,7 +56,10 @@ InflateResult inflate_piece(z_stream *z, const unsigned char *data, size_t len, 
         if (out.len - begin > bytes_max) return InflateResult::too_large;
         if (r == Z_STREAM_END) {
             // A final block may end a message early (§7.2.3.4); what follows begins anew.
-            if (z->avail_in == 0) return InflateResult::ok;
+            if (z->avail_in == 0) {
+                *ended = true;
+                return InflateResult::ok;
+            }
             if (inflateReset(z) != Z_OK) return InflateResult::corrupt;
             continue;
         }
@@ -83,10 +88,16 @@ bool deflate_message(std::string_view payload, Buf &out) {
 }
 
 InflateResult inflate_message(std::string_view payload, size_t bytes_max, Buf &out) {
+    if (payload.empty()) return InflateResult::ok; // not even the flush's first byte: some send an empty message so
     z_stream *z = unpacker_get();
     size_t begin = out.len;
-    InflateResult r = inflate_piece(z, (const unsigned char *)payload.data(), payload.size(), begin, bytes_max, out);
-    if (r == InflateResult::ok) r = inflate_piece(z, tail, sizeof tail, begin, bytes_max, out);
+    bool ended = false;
+    InflateResult r = inflate_piece(z, (const unsigned char *)payload.data(), payload.size(), begin, bytes_max, out, &ended);
+    if (r == InflateResult::ok && !ended) {
+        r = inflate_piece(z, tail, sizeof tail, begin, bytes_max, out, &ended);
+        // The tail is an empty block and its end the end of a block: else the message was cut inside one. 128 is zlib's word for "between blocks".
+        if (r == InflateResult::ok && !ended && (z->data_type & 128) == 0) r = InflateResult::corrupt;
+    }
     if (r != InflateResult::ok) out.len = begin;
     return r;
 }

@@ -269,12 +269,17 @@ int on_url(llhttp_t *p, const char *at, size_t len) {
 
 int on_field(llhttp_t *p, const char *at, size_t len) {
     HttpIn *in = of(p);
+    if (in->head_done) return 0; // a trailer, which is not kept
     if (len == 0) return refuse(in, Err::bad_request, "A header has no name."); // llhttp takes ": value"
-    if (in->head_done) return ++in->trailers > http_headers_max ? refuse(in, Err::head_too_large) : 0; // trailers are not kept
     if (in->request.headers_count == http_headers_max) return refuse(in, Err::head_too_large);
     for (size_t i = 0; i < len; i++) ((char *)at)[i] = lower(at[i]);
     in->fields[in->request.headers_count++] = {(uint16_t)(at - in->head.data), (uint16_t)len, 0, 0};
     return 0;
+}
+
+int on_field_end(llhttp_t *p) {
+    HttpIn *in = of(p);
+    return in->head_done && ++in->trailers > http_headers_max ? refuse(in, Err::head_too_large) : 0;
 }
 
 int on_value(llhttp_t *p, const char *at, size_t len) {
@@ -332,6 +337,7 @@ bool framing_ok(HttpIn *in, const char *from, const char *to) {
     for (; from < to; from++) {
         char c = *from;
         if ((in->before == '\r') != (c == '\n')) return false;
+        if (in->before == '\n' && (c == ' ' || c == '\t' || c == ':')) return false;
         if (((unsigned char)c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f) return false;
         in->before = c;
         in->framing_bytes++;
@@ -361,6 +367,7 @@ const llhttp_settings_t *settings() {
         llhttp_settings_init(&s);
         s.on_url = on_url;
         s.on_header_field = on_field;
+        s.on_header_field_complete = on_field_end;
         s.on_header_value = on_value;
         s.on_headers_complete = on_head;
         s.on_body = on_body;
@@ -433,7 +440,8 @@ void parse_head(HttpIn *in) {
     in->parser.data = in;
     llhttp_errno_t r = llhttp_execute(&in->parser, in->head.data, in->head.len);
     if (r == HPE_OK || r == HPE_PAUSED || in->err != Err::ok) return;
-    if (r == HPE_INVALID_METHOD) refuse(in, Err::bad_method_unknown);
+    // From SOURCE on the methods are other protocols', and llhttp only complains that those are not spoken.
+    if (r == HPE_INVALID_METHOD || in->parser.method >= HTTP_SOURCE) refuse(in, Err::bad_method_unknown);
     else if (r == HPE_INVALID_VERSION) refuse(in, Err::bad_version);
     else refuse(in, Err::bad_request, "The request is malformed.");
 }

@@ -18,6 +18,7 @@ struct Socket {
     Session *session;
     Socket *next_of_user;
     uint32_t index;             // in `all`
+    uint32_t asked_bytes;       // of requests that wait for the store: what their answers may hold
     uint8_t refused_in_a_row;
     bool dirty;                 // in `dirty_list`
     bool history_asked;         // one page at a time; meanwhile it is not read
@@ -105,6 +106,13 @@ void sockets_start(Hub *h, const SocketOptions &o) {
 
 uint32_t sockets_count() { return all_count; }
 
+// Back-pressure: who does not take the answers is not read, and answers that the store still owes count as queued.
+static void update_pause(Socket *s) {
+    bool full = conn_private_bytes(s->conn) + s->asked_bytes > private_queue_pause_bytes;
+    bool unwelcomed = s->reader.state == ReaderState::starting; // `welcome` is the first frame, always
+    conn_pause(s->conn, unwelcomed || s->history_asked || s->slowed || full);
+}
+
 // --- opening and closing
 
 void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since, std::string_view epoch, uint32_t max) {
@@ -132,6 +140,7 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     conn_set_authenticated(c);
     presence_come(hub, user, clock_ms());
     reader_start(&s->reader, s->id, user, {.resume = resume, .since = since, .max = max});
+    if (s->conn) update_pause(s);
 }
 
 void socket_closed(Conn *c) {
@@ -175,8 +184,6 @@ void sockets_close_all(uint16_t code, const char *reason) {
 
 // --- what a client is answered
 
-static void update_pause(Socket *s) { conn_pause(s->conn, s->history_asked || s->slowed || conn_private_bytes(s->conn) > private_queue_pause_bytes); }
-
 static void answer_error(Socket *s, Err err, std::string_view nonce, std::string_view ref, uint32_t retry_after_s = 0) {
     metric_add(Metric::frames_refused);
     if (err == Err::rate_limited) metric_add(Metric::rate_limited);
@@ -191,6 +198,8 @@ static void answer_error(Socket *s, Err err, std::string_view nonce, std::string
 static void decided(Hub *h, StoreWrite *w) {
     Socket *s = socket_of(w->owner_id);
     if (!s) return;
+    s->asked_bytes -= static_cast<uint32_t>(w->owner_extra);
+    mark_dirty(s);
     if (w->err != Err::ok) return answer_error(s, w->err, w->nonce, hub_ref(w));
     s->refused_in_a_row = 0;
     ScopedBuf frame;
@@ -209,10 +218,14 @@ static void history_answered(uint64_t id) {
 
 // --- what a client sends
 
+constexpr size_t answer_bytes_least = 256; // a frame around a text
+
+static bool is_write(RequestKind kind) { return kind == RequestKind::message || kind == RequestKind::edit || kind == RequestKind::del; }
+
 static Err handle(Socket *s, const Request &q, uint64_t now_ms, uint32_t *retry_after_s) {
     User *user = s->reader.user;
-    HubOrigin origin = {.id = s->id, .ref = q.ref};
-    if (q.kind == RequestKind::message || q.kind == RequestKind::edit || q.kind == RequestKind::del) {
+    HubOrigin origin = {.id = s->id, .extra = answer_bytes_least + q.text.size(), .ref = q.ref};
+    if (is_write(q.kind)) {
         if (uint32_t wait = bucket_take(user->messages, hub->options.message_rate, now_ms)) {
             *retry_after_s = (wait + 999) / 1000;
             return Err::rate_limited;
@@ -260,15 +273,17 @@ void socket_text(Conn *c, std::string_view message) {
     Request q;
     uint32_t retry_after_s = 0;
     ConnId id = s->id;
-    bool decided_later = false;
     Err err = protocol_parse(message, &q);
-    if (err == Err::ok) {
-        err = handle(s, q, now, &retry_after_s);
-        decided_later = q.kind == RequestKind::message || q.kind == RequestKind::edit || q.kind == RequestKind::del;
-    }
+    // Counted before: with a full queue the decision comes at once.
+    uint32_t owed = err == Err::ok && is_write(q.kind) ? static_cast<uint32_t>(answer_bytes_least + q.text.size()) : 0;
+    s->asked_bytes += owed;
+    if (err == Err::ok) err = handle(s, q, now, &retry_after_s);
     if (!socket_of(id)) return; // the answer did not fit: it has been closed
-    if (err != Err::ok) return answer_error(s, err, q.nonce, q.ref, retry_after_s);
-    if (!decided_later) s->refused_in_a_row = 0;
+    if (err != Err::ok) {
+        s->asked_bytes -= owed;
+        return answer_error(s, err, q.nonce, q.ref, retry_after_s);
+    }
+    if (!owed) s->refused_in_a_row = 0;
     update_pause(s);
 }
 
