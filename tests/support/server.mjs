@@ -157,9 +157,12 @@ export async function startServer({ args = [], env = {}, data, wrap = [], comman
   await begin()
   onFailure(`server on ${server.url}`, () => server.lines)
   atEnd('the server stops cleanly', async () => {
-    if (server.exit !== null) return
-    const how = await server.stop()
-    if (how !== 0 && !quietEnd) throw new Error(`the server ended with ${how}`)
+    if (server.exit === null) {
+      const how = await server.stop()
+      if (how !== 0 && !quietEnd) throw new Error(`the server ended with ${how}`)
+    }
+    const complaint = server.errors.find(line => /runtime error:|ERROR: \w+Sanitizer|assertion/i.test(line))
+    if (complaint) throw new Error(complaint)
   })
   return server
 }
