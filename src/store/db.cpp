@@ -20,9 +20,9 @@ static const char *const sql_text[] = {
 
 // Pages have places of their own: from the heap each would take 8 KiB, since that heap gives powers of two and a page is 4 KiB and a header.
 constexpr int page_bytes = 4096;
-constexpr int pages_writer = 96; // the index of nonces is hit at random; more pages than these save little, since the kernel has the rest
-constexpr int pages_reader = 48;
-constexpr int page_places = 176; // both, and a copy being made
+constexpr int pages_writer = 64; // the index of nonces is hit at random; more pages than these save little, since the kernel has the rest
+constexpr int pages_reader = 32;
+constexpr int page_places = 112; // both, and a copy being made
 constexpr int page_header_max = 512;
 constexpr int heap_bytes = 2 * 1024 * 1024;
 alignas(16) static char page_memory[page_places * (page_bytes + page_header_max)];
