@@ -43,6 +43,8 @@ struct WsIn {
     uint64_t payload_left;
     uint32_t fragments;
     Buf message;
+    uint8_t control_len;
+    char control_payload[125]; // of a control frame that has not come whole
 };
 
 namespace {
@@ -76,13 +78,28 @@ void take_replies(WsIn *in) {
     }
 }
 
+ssize_t would_block(wslay_event_context_ptr ctx) {
+    wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
+    return -1;
+}
+
+// A control frame's payload is given whole: wslay checks the reason of a close piece by piece, and skips two bytes of each. True when it is complete.
+bool take_control(WsIn *in) {
+    size_t n = (size_t)std::min<uint64_t>(in->payload_left, in->left);
+    memcpy(in->control_payload + in->control_len, in->data, n);
+    in->control_len = (uint8_t)(in->control_len + n);
+    in->data += n;
+    in->left -= n;
+    in->payload_left -= n;
+    return in->payload_left == 0;
+}
+
 // Gives wslay what there is of the present frame, and a new frame only if it may be looked at now.
 ssize_t on_want_bytes(wslay_event_context_ptr ctx, uint8_t *to, size_t room, int, void *user) {
     WsIn *in = (WsIn *)user;
     if (in->head_len == 0 && !in->doomed) take_replies(in);
     if (in->left == 0 || in->doomed || (in->head_len == 0 && !conn_wants_input(in->conn))) {
-        wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
-        return -1;
+        return would_block(ctx);
     }
     size_t n = 0;
     while (n < room && in->left > 0 && (in->head_len < 2 || in->head_len < in->head_need)) {
@@ -94,6 +111,14 @@ ssize_t on_want_bytes(wslay_event_context_ptr ctx, uint8_t *to, size_t room, int
         if (in->head_len >= 2 && in->head_len == in->head_need) in->payload_left = payload_bytes(in->head);
     }
     if (in->head_len < 2 || in->head_len < in->head_need) return (ssize_t)n;
+    bool small_control = (in->head[0] & 0x08) != 0 && in->payload_left + in->control_len <= sizeof in->control_payload;
+    if (small_control) {
+        if (!take_control(in)) return n > 0 ? (ssize_t)n : would_block(ctx);
+        memcpy(to + n, in->control_payload, in->control_len);
+        n += in->control_len;
+        in->control_len = in->head_len = 0;
+        return n > 0 ? (ssize_t)n : would_block(ctx);
+    }
     size_t of_payload = (size_t)std::min<uint64_t>(in->payload_left, std::min(room - n, in->left));
     memcpy(to + n, in->data, of_payload);
     in->data += of_payload;
