@@ -170,7 +170,11 @@ size_t flush(Conn *c, const Piece *frames, size_t count) {
     unsigned used = 0;
     if (count > frames_per_write) count = frames_per_write;
     if (c->queue.len != 0) bufs[used++] = uv_buf_init(c->queue.data, (unsigned)c->queue.len);
-    for (size_t i = 0; i < count; i++) bufs[used++] = uv_buf_init((char *)frames[i].data, frames[i].len);
+    // Frames that lie side by side, as in the ring, are one piece to the kernel: it counts pieces, not bytes.
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && frames[i - 1].data + frames[i - 1].len == frames[i].data) bufs[used - 1].len += frames[i].len;
+        else bufs[used++] = uv_buf_init((char *)frames[i].data, frames[i].len);
+    }
     if (used == 0) return 0;
     metric_add(Metric::writes);
     ssize_t taken = try_write(c, bufs, used);
