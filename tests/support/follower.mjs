@@ -53,7 +53,7 @@ export class Follower {
 
   onFrame(frame) {
     if (frame.type === 'welcome') this.onWelcome(frame)
-    else if (frame.type === 'history') for (const m of frame.messages) this.hold(m)
+    else if (frame.type === 'history') this.onHistory(frame)
     else if (frame.type === 'message') this.onMessage(frame)
     else if (frame.type === 'room') this.onRoom(frame)
     else if (frame.type === 'user') this.onUser(frame)
@@ -82,10 +82,22 @@ export class Follower {
       const held = this.rooms.get(room.id)
       if (held) held.room = room.rev >= held.room.rev ? room : held.room
       else {
-        this.rooms.set(room.id, { room, messages: new Map() })
+        this.begin(room)
         if (frame.resumed) this.socket.send({ type: 'history', room: room.id })
       }
     }
+    // Answers to what an earlier connection asked do not come any more.
+    if (frame.resumed) for (const [id, held] of this.rooms) if (held.floor === Infinity) this.socket.send({ type: 'history', room: id })
+  }
+
+  /** Begins a room empty. From the message `floor` on it will be held whole; older ones are asked for when needed. */
+  begin(room) { this.rooms.set(room.id, { room, messages: new Map(), floor: Infinity }) }
+
+  onHistory(frame) {
+    const held = this.rooms.get(frame.room)
+    if (!held) return
+    for (const m of frame.messages) this.hold(m)
+    held.floor = Math.min(held.floor, frame.more ? frame.messages[0].id : 0)
   }
 
   onMessage(frame) {
@@ -110,7 +122,7 @@ export class Follower {
     if (frame.left) this.rooms.delete(id)
     else if (held) { if (frame.rev > held.room.rev) held.room = { ...held.room, ...frame.room } }
     else if (frame.room.joined || frame.joined) {
-      this.rooms.set(id, { room: frame.room, messages: new Map() })
+      this.begin(frame.room)
       this.socket.send({ type: 'history', room: id })
     }
   }

@@ -1,5 +1,7 @@
 // Promise: who comes back with `since` and `epoch` gets every change it missed, each thing once and in its present
-// state, in strictly rising rev; who asks for what cannot be resumed gets a snapshot (PROTOCOL §1, §3.1).
+// state, in strictly rising rev; who asks for what cannot be resumed gets a snapshot (PROTOCOL §1, §3.1). What is missed
+// may still be in the ring in memory, or only in the store: most tests run in both ways, for the second the server is
+// started again before anybody comes back.
 
 import assert from 'node:assert/strict'
 import { Follower, call, online, register, ws } from '../support/client.mjs'
@@ -8,21 +10,33 @@ import { test } from '../support/suite.mjs'
 
 const server = await startServer()
 const [alice, bob, carol] = await Promise.all(['alice', 'bob', 'carol'].map(name => register(server, name)))
-const a = await online(server, alice)
+let a = await online(server, alice)
 const { epoch } = a.welcome
 const post = (path, json, by = alice) => call(server, 'POST', path, { token: by.token, json })
 const remove = (room, who, by = alice) => call(server, 'DELETE', `/api/rooms/${room}/members/${who.username}`, { token: by.token }, 204)
 const logOf = frames => frames.filter(f => ['message', 'room', 'user'].includes(f.type))
 
+/** Where what was missed is to be found: 'ring', or 'store' when the server was started again meanwhile. */
+let where = 'ring'
+
+/** The same test in both ways. */
+function both(name, fn) {
+  for (const place of ['ring', 'store']) test(`${name} (${place})`, () => { where = place; return fn() })
+}
+
 /** Comes back as `person`, and gives the frames up to ready. */
 async function back(person, since, more = {}) {
+  if (where === 'store') {
+    await server.restart()
+    a = await online(server, alice)
+  }
   const s = await ws(server, { token: person.token, since, epoch, ...more })
   const frames = await s.untilReady()
   await s.close()
   return frames
 }
 
-test('nothing missed: welcome and ready alone', async () => {
+both('nothing missed: welcome and ready alone', async () => {
   const said = await a.say('now')
   const frames = await back(bob, said.rev)
   assert.deepEqual(frames.map(f => f.type), ['welcome', 'ready'])
@@ -31,7 +45,7 @@ test('nothing missed: welcome and ready alone', async () => {
   assert.equal(frames[1].rev, said.rev)
 })
 
-test('what was missed comes in order, each once', async () => {
+both('what was missed comes in order, each once', async () => {
   const start = await a.say('start')
   const said = []
   for (let i = 0; i < 120; i++) said.push(await a.say(`missed ${i}`))
@@ -43,7 +57,7 @@ test('what was missed comes in order, each once', async () => {
   assert.deepEqual(logOf(half).map(f => f.text), said.slice(60).map(f => f.text))
 })
 
-test('a thing that changed often comes once, as it is now', async () => {
+both('a thing that changed often comes once, as it is now', async () => {
   const old = await a.say('will be edited')
   const dying = await a.say('will be deleted')
   const start = await a.say('start')
@@ -67,7 +81,7 @@ test('a thing that changed often comes once, as it is now', async () => {
   assert.deepEqual(revs, [...new Set(revs)].sort((x, y) => x - y))
 })
 
-test('since=0 with the right epoch begins at the beginning', async () => {
+both('since=0 with the right epoch begins at the beginning', async () => {
   const frames = await back(bob, 0)
   assert.equal(frames[0].resumed, true)
   const log = logOf(frames)
@@ -81,14 +95,14 @@ for (const [what, options] of [
   ['without an epoch', { epoch: undefined, since: 5 }], ['with another epoch', { epoch: '00000000-0000-4000-8000-000000000000', since: 5 }],
   ['with a since beyond the present', { since: 10_000_000 }], ['with an epoch and no since', { since: undefined }],
 ]) {
-  test(`${what} there is no resume but a snapshot`, async () => {
+  both(`${what} there is no resume but a snapshot`, async () => {
     const frames = await back(bob, options.since, options)
     assert.equal(frames[0].resumed, false)
     assert.ok(frames.some(f => f.type === 'history' && f.room === 1))
   })
 }
 
-test('if more than max messages wait there is a snapshot', async () => {
+both('if more than max messages wait there is a snapshot', async () => {
   const start = await a.say('start')
   for (let i = 0; i < 20; i++) await a.say(`m${i}`)
   assert.equal((await back(bob, start.rev, { max: 20 }))[0].resumed, true)
@@ -96,15 +110,15 @@ test('if more than max messages wait there is a snapshot', async () => {
   assert.equal((await back(bob, start.rev, { max: 1000 }))[0].resumed, true)
 })
 
-test('rooms joined and left meanwhile: welcome holds the present, and what was left does not come', async () => {
-  const { room: kept } = await post('/api/rooms', { name: 'Kept', private: true, members: ['carol'] })
-  const { room: lost } = await post('/api/rooms', { name: 'Lost', private: true, members: ['carol'] })
+both('rooms joined and left meanwhile: welcome holds the present, and what was left does not come', async () => {
+  const { room: kept } = await post('/api/rooms', { name: `Kept in the ${where}`, private: true, members: ['carol'] })
+  const { room: lost } = await post('/api/rooms', { name: `Lost in the ${where}`, private: true, members: ['carol'] })
   const start = await a.say('carol goes away')
   const inKept = await a.say('in kept', { room: kept.id })
   await a.say('in lost, before', { room: lost.id })
   await remove(lost.id, carol)
   await a.say('in lost, after', { room: lost.id })
-  const { room: joined } = await post('/api/rooms', { name: 'Joined', private: true, members: ['carol'] })
+  const { room: joined } = await post('/api/rooms', { name: `Joined in the ${where}`, private: true, members: ['carol'] })
   const inJoined = await a.say('in joined', { room: joined.id })
   const frames = await back(carol, start.rev)
   assert.equal(frames[0].resumed, true)
@@ -117,8 +131,8 @@ test('rooms joined and left meanwhile: welcome holds the present, and what was l
   if (left) assert.equal(left.left, true)
 })
 
-test('a room left and joined again meanwhile is simply there', async () => {
-  const { room } = await post('/api/rooms', { name: 'Revolving', members: ['carol'] })
+both('a room left and joined again meanwhile is simply there', async () => {
+  const { room } = await post('/api/rooms', { name: `Revolving in the ${where}`, members: ['carol'] })
   const start = await a.say('start', { room: room.id })
   await remove(room.id, carol)
   const missed = await a.say('while away', { room: room.id })
@@ -129,8 +143,22 @@ test('a room left and joined again meanwhile is simply there', async () => {
   assert.ok(logOf(frames).some(f => f.id === missed.id))
 })
 
-test('a reader in a quiet room moves on over what it may not see', async () => {
-  const { room } = await post('/api/rooms', { name: 'Busy', private: true })
+both('other people’s joins and leaves are not told', async () => {
+  const { room } = await post('/api/rooms', { name: `Others in the ${where}`, private: true, members: ['carol'] })
+  const { room: open } = await post('/api/rooms', { name: `Open in the ${where}`, members: ['bob'] })
+  const start = await a.say('start')
+  await register(server, `newcomer-${where}`)
+  await remove(room.id, carol)
+  await post(`/api/rooms/${room.id}/members`, { username: 'carol' })
+  await post(`/api/rooms/${open.id}/members`, { username: 'carol' }, carol)
+  await remove(open.id, carol, carol)
+  const log = logOf(await back(bob, start.rev))
+  assert.ok(log.some(f => f.type === 'user' && f.user.username === `newcomer-${where}`))
+  assert.deepEqual(log.filter(f => f.type === 'room'), [])
+})
+
+both('a reader in a quiet room moves on over what it may not see', async () => {
+  const { room } = await post('/api/rooms', { name: `Busy in the ${where}`, private: true })
   let last
   for (let i = 0; i < 50; i++) last = await a.say(`busy ${i}`, { room: room.id })
   const frames = await back(bob, last.rev - 50)
@@ -139,6 +167,7 @@ test('a reader in a quiet room moves on over what it may not see', async () => {
 })
 
 test('messages sent while somebody catches up are neither missed nor doubled', async () => {
+  where = 'ring'
   const start = await a.say('start')
   let sent = 0
   for (let i = 0; i < 300; i++) a.send({ type: 'message', text: `early ${i}`, nonce: `e${sent++}` })
