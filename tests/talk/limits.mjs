@@ -162,6 +162,31 @@ test('half-open requests and idle sockets by the hundred cost little', async () 
   await call(server, 'GET', '/api/me', { token: alice.token }, 200)
 })
 
+test('answers that nobody reads are not heaped up', async () => {
+  const s = await online(server, alice)
+  const { room } = await call(server, 'POST', '/api/rooms', { token: alice.token, json: { name: 'Heavy' } }, 201)
+  for (let i = 0; i < 30; i++) await s.say('🐘'.repeat(4000), { room: room.id })
+  await s.close()
+  const before = server.rss()
+  const get = `GET /api/rooms/${room.id}/messages?limit=200 HTTP/1.1\r\nHost: ${H}\r\nAuthorization: Bearer ${alice.token}\r\n\r\n`
+  const conns = Array.from({ length: 10 }, () => tcp(server))
+  for (const conn of conns) {
+    conn.socket.pause()
+    conn.write(get.repeat(200)) // 25 MB of answers for each
+  }
+  await sleep(1500)
+  const grown = server.rss() - before
+  assert.ok(sanitized || grown < 32 << 20, `${(grown / 1e6).toFixed(1)} MB for 10 connections that do not read`)
+  const [one, ...rest] = conns
+  rest.forEach(conn => conn.destroy())
+  one.socket.resume() // who reads late gets them all
+  one.write(get.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))
+  await one.closed
+  const answers = parseResponses(one.bytes())
+  assert.equal(answers.length, 201)
+  assert.ok(answers.every(r => r.status === 200))
+}, { timeout: 30_000 })
+
 test('an idle server is small', async () => {
   const fresh = await startServer()
   const rss = fresh.rss()

@@ -3,9 +3,9 @@
 // X-Forwarded-For, as a trusted proxy would send it.
 
 import assert from 'node:assert/strict'
-import { PASSWORD, http, register } from '../support/client.mjs'
+import { PASSWORD, http, online, register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
-import { test } from '../support/suite.mjs'
+import { sleep, test } from '../support/suite.mjs'
 
 const server = await startServer({ args: ['--login-rate', '3', '--trust-proxy', '127.0.0.0/8'] })
 const from = address => ({ 'X-Forwarded-For': address })
@@ -64,6 +64,26 @@ test('registrations are limited too', async () => {
   assert.deepEqual(answers.slice(0, 3), [409, 409, 409])
   assert.equal(answers[4], 429)
 })
+
+test('a flood of logins does not hold up the chat, and is refused with 429 where it cannot be served', async () => {
+  const busy = await startServer({ args: ['--password-memory', '19', '--password-ops', '4', '--login-rate', 'off'] })
+  const alice = await register(busy, 'alice')
+  const s = await online(busy, alice)
+  let answered = 0
+  const flood = Promise.all(Array.from({ length: 120 }, async (_, i) => {
+    const res = await http(busy, 'POST', '/api/login', { json: { username: `nobody${i}`, password: 'wrong password' } })
+    answered++
+    return res
+  }))
+  await sleep(50)
+  for (let i = 0; i < 5; i++) await s.say(`meanwhile ${i}`)
+  assert.ok(answered < 120, 'the messages were stored before the flood had passed')
+  const status = (await flood).map(r => r.status)
+  assert.ok(status.every(code => code === 401 || code === 429), `${[...new Set(status)]}`)
+  assert.ok(status.includes(401))
+  for (const res of (await flood).filter(r => r.status === 429)) assert.match(res.headers['retry-after'], /^\d+$/)
+  await busy.stop()
+}, { timeout: 30_000 })
 
 test('loopback is limited for each name like everybody', async () => {
   const plain = await startServer({ args: ['--login-rate', '2'] })

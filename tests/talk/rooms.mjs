@@ -243,6 +243,16 @@ test('who is invited into a private room reads what was said before', async () =
   await b.close()
 })
 
+test('names of any script are invited and removed, percent-escaped in the path', async () => {
+  const person = await register(server, 'Ünïcode-李')
+  const room = await make(alice, { name: 'Scripts', private: true })
+  await join(alice, room.id, person)
+  assert.ok((await roomsOf(person)).some(r => r.id === room.id && r.joined))
+  assert.equal((await api(alice, 'DELETE', `/api/rooms/${room.id}/members/${encodeURIComponent(person.username)}`)).status, 204)
+  assert.ok(!(await roomsOf(person)).some(r => r.id === room.id))
+  assert.equal((await api(alice, 'DELETE', `/api/rooms/${room.id}/members/${encodeURIComponent(person.username)}`)).status, 404)
+})
+
 test('members are paged by cursor', async () => {
   const walked = []
   for (let after = ''; ;) {
@@ -251,7 +261,7 @@ test('members are paged by cursor', async () => {
     if (!page.more) break
     after = walked.at(-1)
   }
-  assert.deepEqual(walked.sort(), ['alice', 'bob', 'eve', 'root'])
+  assert.deepEqual([...walked].sort(), ['alice', 'bob', 'eve', 'root', 'Ünïcode-李'].sort())
 })
 
 test('the lobby is renamed by an administrator alone', async () => {

@@ -57,6 +57,14 @@ test('a reader that takes nothing does not hold up the end', async () => {
   assert.equal(await server.stop(), 0)
 }, { timeout: 30_000 })
 
+test('logins under way at SIGTERM are answered or cut, and do not hold up the end', async () => {
+  const server = await startServer({ args: ['--password-memory', '64', '--password-ops', '3'] })
+  const answers = Array.from({ length: 20 }, (_, i) => http(server, 'POST', '/api/register', { json: { username: `late${i}`, password: PASSWORD } }).then(r => r.status, () => 'cut'))
+  await Promise.race(answers)
+  assert.equal(await server.stop(), 0)
+  for (const status of await Promise.all(answers)) assert.ok([201, 429, 503, 'cut'].includes(status), String(status))
+}, { timeout: 30_000 })
+
 test('a second signal exits at once', async () => {
   const server = await startServer({ quietEnd: true })
   const alice = await register(server, 'alice')
