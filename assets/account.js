@@ -3,7 +3,7 @@ import { $, h, icon, fill, avatar, nameOf } from './dom.js';
 import { popover, confirm } from './dialog.js';
 import { state, on } from './store.js';
 import { call } from './api.js';
-import { say } from './composer.js';
+import { say, lazy } from './composer.js';
 import * as outbox from './outbox.js';
 
 const me = $('#me');
@@ -25,8 +25,8 @@ function openMenu() {
   const item = (label, name, go) => h('button', { type: 'button', class: 'it', role: 'menuitem', tabindex: -1,
     onclick: () => { menu.close(); go(); } }, icon(name, name === 'out'), label);
   const node = h('div', { class: 'pop', role: 'menu', 'aria-label': 'Account' },
-    item('Settings', 'gear', async () => (await import('./settings.js')).open()),
-    item('Keyboard', 'key', async () => (await import('./keys.js')).open()),
+    item('Settings', 'gear', () => lazy(import('./settings.js'), (m) => m.open())),
+    item('Keyboard', 'key', () => lazy(import('./keys.js'), (m) => m.open())),
     item('Log out', 'out', logout));
   node.addEventListener('keydown', (e) => {
     const all = [...node.children];

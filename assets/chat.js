@@ -27,7 +27,8 @@ const FRAMES = {
     } else if (!store.room()) rooms.go(1);
   },
   ready(f) {
-    store.takePresence(f);
+    if (f.online) store.takePresence(f);
+    else people.loadOnline();
     const r = store.room();
     if (r && !r.loaded) askHistory(r.id);
     outbox.adopt();
@@ -52,7 +53,8 @@ const FRAMES = {
   blocked: () => gone('blocked'),
   error(f) {
     outbox.refuse(f);
-    if (!f.nonce && !f.ref && f.code !== 'rate_limited') composer.say('The server refused something:', ` ${f.message || f.code}`);
+    // What answers a message or a request has been dealt with; of the rest only a fault of this page is worth a word.
+    if (!f.nonce && !f.ref && /^bad_|^unknown/.test(f.code)) composer.say('The server did not understand this page:', ` ${f.message || f.code}`);
   },
 };
 
@@ -204,7 +206,7 @@ function keys(e) {
   if (writing || anyOpen()) return;
   if (e.key === '?') {
     e.preventDefault();
-    import('./keys.js').then((m) => m.open());
+    composer.lazy(import('./keys.js'), (m) => m.open());
   } else if ((at === document.body || at === $('.log')) && [...e.key].length === 1 && e.key !== ' ') {
     // Somebody just begins to write: the letter goes into the box.
     $('#box').focus();

@@ -15,9 +15,12 @@ const box = $('#box');
 const tray = $('#tray');
 const notices = $('#notices');
 let mode = null;              // {edit: message} or {reply: message}
+let here = null;              // the room whose text is in the box
 let before = '';              // the draft that waits while a message is edited
 let typed = -TYPING_EVERY;    // when we last said that we type
 let saving = 0;
+let saved = null;             // the draft as this tab stored it last, and under which key
+let savedKey = '';
 let list = null;              // the completion that is open: {node, at, options, chosen}
 
 export function start() {
@@ -27,34 +30,38 @@ export function start() {
   box.addEventListener('blur', () => setTimeout(endList, 150));
   $('#smile').addEventListener('click', () => openPicker($('#smile'), form, insert));
   addEventListener('pagehide', saveDraft);
-  document.addEventListener('visibilitychange', saveDraft);
+  document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'hidden') saveDraft(); });
   on('history message room', invite);
   on('message', ({ message }) => {
     if (mode && mode.edit && mode.edit.id === message.id && message.deleted) setMode(null);
   });
 }
 
-// Turns to the room in view: its draft, its name in the box.
+// Turns to the room in view: its draft, its name in the box. What was typed before the first one came stays.
 export function show() {
-  const r = room();
-  setMode(null, true);
-  dismiss();
   invite();
-  const closed = !r || r.archived;
-  box.disabled = Boolean(closed);
-  for (const b of form.querySelectorAll('.row > button')) b.disabled = Boolean(closed);
-  box.value = '';
-  if (r) readDraft(r);
+  if (here === state.room) return;
+  if (here !== null) {
+    saveDraft();
+    setMode(null, true);
+    dismiss();
+    box.value = '';
+  }
+  here = state.room;
+  if (room() && !box.value) readDraft(room());
   grow();
 }
 
 function invite() {
   const r = room();
+  const closed = !r || Boolean(r.archived);
   box.placeholder = !r ? 'Message' : r.archived ? 'This room is archived: it can be read, not written in'
     : r.loaded && !r.msgs.length ? `Say hello to ${r.name}` : `Message ${r.name}`;
+  box.disabled = closed;
+  for (const b of form.querySelectorAll('.row > button')) b.disabled = closed;
 }
 
-const draftKey = () => `cb.draft.${state.me.username}.${state.room}`;
+const draftKey = () => `cb.draft.${state.me.username}.${here}`;
 
 function readDraft(r) {
   try {
@@ -73,10 +80,15 @@ function later() {
 
 export function saveDraft() {
   clearTimeout(saving);
-  if (!state.me) return;
+  if (!state.me || here === null) return;
   const text = mode && mode.edit ? before : box.value;
   const reply = mode && mode.reply ? mode.reply.id : undefined;
-  keep(draftKey(), text || reply ? JSON.stringify({ text, reply }) : null);
+  const draft = text || reply ? JSON.stringify({ text, reply }) : null;
+  // Unchanged here: another tab may have a newer one.
+  if (draft === saved && draftKey() === savedKey) return;
+  saved = draft;
+  savedKey = draftKey();
+  keep(savedKey, saved);
 }
 
 function setMode(next, silent) {
@@ -104,7 +116,8 @@ function submit() {
   const r = room();
   const text = box.value.replace(/\r\n?/g, '\n').trim();
   endList();
-  if (!r || !state.me || r.archived) return;
+  if (!r || !state.me) return text && say('There is no connection yet.', ' Your text stays in the box.');
+  if (r.archived) return;
   if (!/[^\s\u200b-\u200f\u2060\ufeff]/.test(text)) {
     if (mode && mode.edit) say('Nothing is left of it. ', 'To take a message back, delete it: the bin beside it does.');
     return;
@@ -170,6 +183,11 @@ export function say(strong, text) {
   fill(notices, h('div', { class: 'alert', role: 'alert' }, icon('alert'), h('div', { class: 'grow' }, h('b', null, strong), text),
     iconButton('Dismiss', 'close', () => { dismiss(); box.focus(); })));
 }
+// A part of the page that loads when it is needed, and may be gone after the server was renewed.
+export function lazy(part, use) {
+  part.then(use, () => say('That part of the page did not arrive.', ' Check the connection; if the server has been renewed, reload the page.'));
+}
+
 export function dismiss() {
   notices.textContent = '';
   form.classList.remove('no');

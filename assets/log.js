@@ -10,6 +10,7 @@ import { request, link } from './socket.js';
 
 const AROUND = 30;            // messages kept in the page on either side of those in view
 const SLACK = 10;             // fewer than that beyond the edge of the view: the window moves
+const OLDER = 20;             // fewer messages than that above the view: the next older page is asked for
 const END = 48;               // nearer to the end than this, px, is at the end
 
 const log = $('.log');
@@ -355,7 +356,7 @@ function after() {
   label(jump, below ? `Jump to latest (${count(below)})` : 'Jump to latest');
   jumpUp.hidden = at < 0 || (lineKnown(r) && at >= first);
   label(jumpUp, 'Jump to first unread');
-  if (r.loaded && r.more && range[0] === 0 && log.scrollTop < 900) older(r);
+  if (r.loaded && r.more && first < OLDER) older(r);
   read(r, last);
 }
 

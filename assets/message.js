@@ -94,7 +94,8 @@ export function refreshSeen(node, item) {
   if (!place || item.out) return;
   const r = room(item.m.room);
   const names = Object.keys(r.seen_by).filter((n) => n !== '*' && n !== state.me.username && r.seen_by[n] >= item.m.id);
-  const others = Math.max((r.members || 0) - 1, names.length);
+  const members = state.members.get(r.id);
+  const others = Math.max((members ? members.length : r.members || 0) - 1, names.length);
   const some = !names.length && highestMark(r) >= item.m.id;
   const list = names.map((n, i) => [i ? ' · ' : '', h('bdi', null, nameOf(user(n)))]);
   fill(place, h('b', null, some ? 'Seen' : names.length ? `Seen by ${names.length} of ${others}` : 'Not seen yet'),

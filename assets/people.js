@@ -2,7 +2,7 @@
 // is filled or hollow and a word for those who hear the page. A click puts the name into the message.
 import { $, h, fill, hidden, lamp, avatar, nameOf, button, recall, keep } from './dom.js';
 import { count } from './format.js';
-import { state, on, room, user, takeUser, isMe, emit } from './store.js';
+import { state, on, room, user, takeUser, takePresence, isMe, emit } from './store.js';
 import { pages } from './api.js';
 import { mention } from './composer.js';
 
@@ -30,6 +30,12 @@ export function start() {
   if (wide.addEventListener) wide.addEventListener('change', settle);
   on('users presence welcome members', schedule);
   on('room', (id) => { if (id === state.room) loadMembers(); });
+  // Nobody is told of who else joins a room: a word from somebody new, or another look, brings the list up to date.
+  on('message', ({ room, message }) => {
+    const held = state.members.get(room.id);
+    if (room.id === state.room && held && !held.includes(message.sender)) loadMembers();
+  });
+  addEventListener('focus', () => loadMembers());
   settle();
 }
 
@@ -58,7 +64,7 @@ function setOpen(open, byHand) {
 
 export function show() {
   shown = STEP;
-  if (state.room !== 1 && !state.members.has(state.room)) loadMembers();
+  loadMembers();
   draw();
 }
 
@@ -69,14 +75,28 @@ export async function loadAll() {
   } catch (e) { /* names stay usernames; the next connection asks again */ }
 }
 
-export async function loadMembers(id = state.room) {
-  if (id === 1) return;
-  try {
-    const members = await pages(`/api/rooms/${id}/members`, 'members', (u) => u.username);
-    for (const u of members) takeUser(u);
-    state.members.set(id, members.map((u) => u.username));
-    emit('members', id);
-  } catch (e) { /* the room is gone or the line is: what is shown stays */ }
+// One look after another; one that has not begun yet serves all who ask meanwhile.
+let flight = Promise.resolve();
+let queued = 0;
+export function loadMembers(id = state.room) {
+  if (id === 1 || queued === id) return flight;
+  queued = id;
+  flight = flight.then(async () => {
+    if (queued === id) queued = 0;
+    if (!state.rooms.has(id)) return;
+    try {
+      const members = await pages(`/api/rooms/${id}/members`, 'members', (u) => u.username);
+      for (const u of members) takeUser(u);
+      state.members.set(id, members.map((u) => u.username));
+      emit('members', id);
+    } catch (e) { /* the room is gone or the line is: what is shown stays */ }
+  });
+  return flight;
+}
+
+// With very many people the socket tells only how many are there: who, is asked for.
+export async function loadOnline() {
+  try { takePresence({ type: 'ready', online: (await pages('/api/users?online=1', 'users', (u) => u.username)).map((u) => u.username) }); } catch (e) { /* later changes still come */ }
 }
 
 function schedule() {

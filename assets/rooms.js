@@ -3,6 +3,7 @@
 import { $, h, fill, icon, hidden } from './dom.js';
 import { count } from './format.js';
 import { state, on, room } from './store.js';
+import { lazy } from './composer.js';
 
 const list = $('#rooms');
 const app = $('.app');
@@ -15,7 +16,7 @@ export function start(onOpen) {
   on('left', (id) => { if (id === state.room) { location.hash = '#r1'; go(1); } });
   $('#back').addEventListener('click', () => { app.dataset.pane = 'rooms'; const at = list.querySelector('[aria-current]'); if (at) at.focus(); });
   for (const [id, what] of [['#new-room', 'create'], ['#find-room', 'find'], ['#room-button', 'about']])
-    $(id).addEventListener('click', async () => (await import('./room.js'))[what]());
+    $(id).addEventListener('click', () => lazy(import('./room.js'), (m) => m[what]()));
   list.addEventListener('click', (e) => {
     const link = e.target.closest('a');
     if (!link || e.ctrlKey || e.metaKey || e.shiftKey) return;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { PASSWORD } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
-import { becomes, box, clean, connected, log, message, registered, say, shot, texts, ticked, visitor } from './lib/browser.mjs'
+import { axe, becomes, box, clean, connected, log, message, registered, say, shot, texts, ticked, visitor } from './lib/browser.mjs'
 
 const server = await startServer()
 let alice, bob
@@ -74,6 +74,7 @@ test('a message shows in both browsers, with sender, time and tick; the tick mov
 test('a click on one’s own message tells who has seen it', async () => {
   await message(alice, 'Hello bob').getByText('Hello').click({ position: { x: 8, y: 8 } })
   await message(alice, 'Hello bob').getByText('Seen by 1 of 1').waitFor()
+  await axe(alice, 'seen by whom')
   await message(alice, 'Hello bob').getByText('Hello').click({ position: { x: 8, y: 8 } })
 })
 

@@ -233,15 +233,15 @@ test('right to left: the page mirrors and nothing breaks out', async () => {
 
 for (const path of ['/login', '/']) {
   test(`the first load of ${path} is at most 60 KiB compressed, all of it cacheable but the page`, async () => {
-    const page = path === '/' ? await loggedIn(server, 'keys') : await visitor(server)
+    // A browser that has a session and nothing in its cache.
+    const door = path === '/' ? await loggedIn(server, 'keys') : null
+    const page = await visitor(server, door ? { storageState: await door.context().storageState() } : {})
     const loads = []
     page.on('response', response => {
       const { pathname } = new URL(response.url())
       if (pathname.startsWith('/api')) return
       loads.push(response.allHeaders().then(h => ({ pathname, wire: Number(h['content-length']), encoding: h['content-encoding'], cache: h['cache-control'] ?? '' })))
     })
-    const cdp = await page.context().newCDPSession(page)
-    await cdp.send('Network.setCacheDisabled', { cacheDisabled: true })
     await page.goto(`${server.url}${path}`)
     if (path === '/') await connected(page)
     await page.waitForLoadState('networkidle')
