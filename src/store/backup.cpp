@@ -54,18 +54,23 @@ bool store_backup(Store *s, StoreBackup *b) {
         return true;
     }
     if (s->is_closing) return false;
-    if (!s->copier) s->copier = worker_start(s->loop, 1, 4);
-    if (!s->copier) return false;
     b->job.work = job_work;
     b->job.done = job_done;
-    return worker_submit(s->copier, &b->job);
+    return chores_submit(s, &b->job);
 }
 
-void copier_stop(Store *s) {
-    if (!s->copier) return;
+bool chores_submit(Store *s, Job *job) {
+    // Two, so that a long copy does not keep the log from being cleaned.
+    if (!s->chores) s->chores = worker_start(s->loop, 2, 4);
+    return s->chores && worker_submit(s->chores, job);
+}
+
+void chores_stop(Store *s) {
+    if (!s->chores) return;
     __atomic_store_n(&s->copies_stop, 1, __ATOMIC_RELAXED);
-    worker_stop(s->copier);
-    s->copier = nullptr;
+    worker_stop(s->chores);
+    s->chores = nullptr;
+    __atomic_store_n(&s->copies_stop, 0, __ATOMIC_RELAXED);
 }
 
 // --- the check

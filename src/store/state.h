@@ -41,14 +41,18 @@ struct Store {
     uint32_t commits_told;  // of them the completions have run
     uint32_t wal_frames;    // pages in the write-ahead log after the last commit; the writer's
     uint32_t checkpoint_at; // frames; the writer's
+    bool has_written;       // the last COMMIT did; the writer's
     uint64_t full_logged_ms;
     // reading
     Db reading;
     Worker *reader;
     uint32_t reads_waiting;
     StoreRead *held_first, *held_last; // done, but ahead of the completions
-    // copies
-    Worker *copier;         // started with the first copy
+    bool is_cleaning;       // the log is being copied into the database beside the batches
+    bool is_log_copied;     // nearly all of it is: a checkpoint by the writer is due and will be short
+    Job cleaning;
+    // what may take long: copies of the database, the long half of a checkpoint
+    Worker *chores;         // two threads, started when first needed
     uint32_t copies_running; // atomic
     uint32_t copies_stop;    // atomic
 };
@@ -78,4 +82,5 @@ void reader_release(Store *s);                // runs the held completions that 
 
 // --- backup.cpp
 
-void copier_stop(Store *s);
+bool chores_submit(Store *s, Job *job); // false: no thread could be started, or too much waits
+void chores_stop(Store *s);             // ends copies early, waits, runs the completions

@@ -165,6 +165,7 @@ static bool connections_open(Store *s, Buf *error) {
 }
 
 static void connections_close(Store *s, bool checkpoint) {
+    chores_stop(s);
     reader_stop(s, checkpoint);
     db_close(s->writing, checkpoint);
 }
@@ -212,7 +213,7 @@ bool store_reopen(Store *s, Buf *error) {
 }
 
 void store_close(Store *s) {
-    copier_stop(s);
+    chores_stop(s);
     // Readers first: what their completions ask for is committed with the rest.
     Worker *reader = s->reader;
     s->reader = nullptr;

@@ -12,10 +12,13 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-// The write-ahead log in pages of 4 KiB.
+// The write-ahead log in pages of 4 KiB. A checkpoint has two halves: the long one, copying and syncing megabytes, runs beside the batches; the short one, on
+// the writer's connection and between batches, copies what came meanwhile, so that the next commit begins the log anew.
 constexpr uint32_t checkpoint_frames = 4 * 256;  // 4 MiB: copied into the database
 constexpr uint32_t checkpoint_step = 256;        // 1 MiB more until the next try, when readers kept the last one from ending
-constexpr uint32_t restart_frames = 12 * 256;    // 12 MiB: the writer waits for the readers, so that it stays under 16
+constexpr uint32_t restart_frames = 10 * 256;    // 10 MiB: batches wait for the copying, and the writer for the readers, so that with one more
+                                                 // batch it stays under 16
+constexpr size_t batch_text_max = 1024 * 1024;   // a batch of the longest messages alone would be larger than that
 constexpr uint32_t commit_mean_start_us = 2 * commit_inline_us_max; // a disk that we do not know yet is taken for a slow one
 constexpr uint32_t commit_sample_us_max = 8 * commit_inline_us_max; // so that one slow commit is forgotten after a few fast ones
 
@@ -60,20 +63,21 @@ static void batch_run(Store *s, Batch *b) {
     db_forgive(db);
     if (tx.rev != s->rev_committed) db_run(db, Sql::rev_set, tx.rev);
     if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
-    uint32_t frames_before = s->wal_frames;
+    s->has_written = false;
     // Counted before, so that no reader sees the rows without the count.
     __atomic_add_fetch(&s->commits_begun, 1, __ATOMIC_SEQ_CST);
     uint64_t begin = clock_us();
     db_run(db, Sql::commit);
     if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
     s->rev_committed = b->rev_after = tx.rev;
-    if (s->wal_frames != frames_before) b->commit_us = clock_us() - begin + 1;
+    if (s->has_written) b->commit_us = clock_us() - begin + 1;
 }
 
 // --- the write-ahead log
 
 static int log_grew(void *store, sqlite3 *, const char *, int frames) {
     auto *s = static_cast<Store *>(store);
+    s->has_written = true;
     s->wal_frames = (uint32_t)frames;
     if (s->wal_frames < checkpoint_frames) s->checkpoint_at = checkpoint_frames; // it began anew
     return SQLITE_OK;
@@ -83,6 +87,7 @@ void writer_watch_log(Store *s) {
     sqlite3_wal_hook(s->writing.handle, log_grew, s);
     s->wal_frames = 0;
     s->checkpoint_at = checkpoint_frames;
+    s->is_log_copied = false;
 }
 
 static void checkpoint_run(Store *s) {
@@ -94,6 +99,38 @@ static void checkpoint_run(Store *s) {
     if ((rc & 0xff) != SQLITE_BUSY) db_note(s->writing, rc, "checkpoint");
     s->checkpoint_at = s->wal_frames + checkpoint_step;
 }
+
+static Store *store_of_cleaning(Job *job) {
+    return reinterpret_cast<Store *>(reinterpret_cast<char *>(job) - __builtin_offsetof(Store, cleaning));
+}
+
+static void cleaning_work(Job *job) {
+    ScopedBuf error;
+    Db db;
+    // A connection for once: it is rare, and one that stays would cost memory. What fails here fails again, and is told, in the short half.
+    if (!db_open(db, store_of_cleaning(job)->path, DbMode::write, &error)) return;
+    sqlite3_wal_checkpoint_v2(db.handle, "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    db_close(db, false);
+}
+
+static void cleaning_done(Job *job) {
+    Store *s = store_of_cleaning(job);
+    s->is_cleaning = false;
+    s->is_log_copied = true;
+}
+
+// Begins the long half when the log has grown enough. True when the short one is due.
+static bool log_wants_writer(Store *s) {
+    if (s->is_log_copied) return true;
+    if (s->is_cleaning || s->wal_frames < s->checkpoint_at) return false;
+    s->cleaning.work = cleaning_work;
+    s->cleaning.done = cleaning_done;
+    s->is_cleaning = chores_submit(s, &s->cleaning);
+    return !s->is_cleaning;
+}
+
+// Batches wait while one is under way, and when the log outgrows its cleaning.
+static bool is_busy(const Store *s) { return s->batch.in_flight || (s->is_cleaning && s->wal_frames >= restart_frames); }
 
 void writer_truncate_log(Store *s) {
     db_forgive(s->writing);
@@ -186,17 +223,19 @@ static void job_done(Job *job) { batch_finish(store_of(job)); }
 
 // --- the queue
 
-static void batch_take(Store *s) {
+static void batch_take(Store *s, uint32_t count_max) {
     Batch *b = &s->batch;
     CB_ASSERT(!b->in_flight && !b->first);
-    b->first = s->first;
+    StoreWrite *first = s->first, *last = nullptr;
     b->count = 0;
-    StoreWrite *last = nullptr;
-    while (s->first && b->count < batch_operations_max) {
+    size_t text = 0;
+    while (s->first && b->count < count_max && text < batch_text_max) {
         last = s->first;
         s->first = last->next;
+        text += last->text.size();
         b->count++;
     }
+    b->first = last ? first : nullptr;
     if (last) last->next = nullptr;
     if (!s->first) s->last = nullptr;
     s->waiting -= b->count;
@@ -217,33 +256,36 @@ bool store_submit(Store *s, StoreWrite *w) {
 
 bool store_has_work(const Store *s) { return s->first || s->batch.in_flight; }
 
-bool store_wants_turn(const Store *s) { return s->first && !s->batch.in_flight; }
+bool store_wants_turn(const Store *s) { return s->first && !is_busy(s); }
+
+static void batch_start(Store *s, bool is_checkpoint) {
+    Batch *b = &s->batch;
+    b->is_checkpoint = is_checkpoint;
+    b->job.work = job_work;
+    b->job.done = job_done;
+    if (is_checkpoint) s->is_log_copied = false;
+    bool is_taken = worker_submit(s->writer, &b->job);
+    CB_ASSERT(is_taken); // one at a time, and its queue holds more
+}
 
 void store_turn(Store *s) {
-    if (s->batch.in_flight) return;
-    if (s->is_broken) return answer_waiting(s, Err::unavailable);
+    if (s->is_broken && !s->batch.in_flight) return answer_waiting(s, Err::unavailable);
+    if (is_busy(s)) return;
     bool is_inline = s->commit_mean_us < commit_inline_us_max;
     if (s->first && is_inline) {
-        batch_take(s);
+        batch_take(s, batch_operations_max);
         batch_run(s, &s->batch);
         batch_finish(s);
         if (s->batch.in_flight || s->is_broken) return;
     }
-    // A checkpoint writes and syncs megabytes: always on the thread. What comes meanwhile waits for it.
-    bool is_checkpoint = s->wal_frames >= s->checkpoint_at;
-    if (!is_checkpoint && (!s->first || is_inline)) return;
-    if (is_inline) {
-        CB_ASSERT(!s->batch.first);
-        s->batch.in_flight = true;
-        s->batch.failure = Failure::none;
-    } else {
-        batch_take(s);
+    bool is_checkpoint = log_wants_writer(s);
+    if (is_inline && is_checkpoint) {
+        batch_take(s, 0);
+        batch_start(s, true);
+    } else if (is_checkpoint || (s->first && !is_inline)) {
+        batch_take(s, batch_operations_max);
+        batch_start(s, is_checkpoint);
     }
-    s->batch.is_checkpoint = is_checkpoint;
-    s->batch.job.work = job_work;
-    s->batch.job.done = job_done;
-    bool is_taken = worker_submit(s->writer, &s->batch.job);
-    CB_ASSERT(is_taken); // one at a time, and its queue holds more
 }
 
 void store_write_now(Store *s, StoreWrite *w) {
@@ -282,7 +324,7 @@ void writer_stop(Store *s) {
 void writer_drain(Store *s) {
     CB_ASSERT(!s->batch.in_flight);
     while (s->first && !s->is_broken) {
-        batch_take(s);
+        batch_take(s, batch_operations_max);
         batch_run(s, &s->batch);
         batch_finish(s);
     }
