@@ -36,7 +36,7 @@ static int faulty_write(sqlite3_file *file, const void *from, int n, sqlite3_int
     return REAL(xWrite)(real_of(file), from, n, at);
 }
 static int faulty_sync(sqlite3_file *file, int flags) {
-    faults.syncs++;
+    __atomic_add_fetch(&faults.syncs, 1, __ATOMIC_RELAXED); // from several threads
     if (faults.sync_fails) return SQLITE_IOERR_FSYNC;
     return REAL(xSync)(real_of(file), flags);
 }
