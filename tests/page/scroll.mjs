@@ -57,6 +57,8 @@ test('the way up: older pages load, the DOM stays small, nothing in view moves',
 }, { timeout: 60_000 })
 
 test('a page of history that comes in above leaves the words in view where they are', async () => {
+  await view(1600)            // near, but not so near that more is asked for
+  await becomes('messages are in view', async () => (await view()).first >= 0)
   const before = await view(300)
   await becomes('more is above', async () => (await view()).height > before.height + 500)
   const after = await view()
