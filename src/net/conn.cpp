@@ -74,6 +74,11 @@ void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     peer_has_shut(c);
 }
 
+// What was held back because too much waited to be sent may be looked at again.
+void go_on(Conn *c) {
+    if (c->held.len != 0 && conn_wants_input(c)) conn_resume_soon(c);
+}
+
 void resume(Conn *c) {
     if (c->held.len != 0) {
         // The buffer is out of reach while it is looked at: a handler may end the connection.
@@ -87,6 +92,7 @@ void resume(Conn *c) {
         } else {
             c->held = held;
             c->held_at = at;
+            go_on(c); // the last handler may have made room
         }
     }
     if (c->state == ConnState::gone) return;
@@ -139,7 +145,7 @@ void write_done(uv_write_t *req, int status) {
     }
     if (c->state != ConnState::socket) return;
     conn_flush_private(c);
-    if (c->held.len != 0) conn_resume_soon(c);
+    go_on(c);
     if (!conn_busy(c)) net.handlers.writable(c);
 }
 
@@ -209,6 +215,7 @@ size_t flush(Conn *c, const Piece *frames, size_t count) {
         sent++;
     }
     metric_add(Metric::frames_out, sent);
+    go_on(c);
     return sent;
 }
 
@@ -424,7 +431,10 @@ void conn_feed(Conn *c, std::string_view bytes) {
     }
     if (c->state == ConnState::gone) return;
     if (c->drained_bytes > drain_bytes_max) return conn_end(c);
-    if (taken < bytes.size()) buf_add(c->held, bytes.substr(taken));
+    if (taken < bytes.size()) {
+        buf_add(c->held, bytes.substr(taken));
+        go_on(c);
+    }
     update_reading(c);
 }
 

@@ -120,7 +120,6 @@ void send_error(Conn *c, const HttpRequest *r, Err err, const char *sentence, st
 void http_respond(HttpRequest *r, const HttpAnswer &answer) {
     Conn *c = r->conn;
     CB_ASSERT(c->state == ConnState::request);
-    metric_add(Metric::http_requests);
     if (c->out != nullptr) return conn_end_soon(c); // a peer that has not even taken "100 Continue"
     if (!answer.body_is_static && answer.body.size() > http_response_rest_max) {
         log_error("an answer of %zu bytes was not sent", answer.body.size());

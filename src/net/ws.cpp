@@ -11,7 +11,6 @@
 #include <algorithm>
 
 #include "base/assert.h"
-#include "base/metrics.h"
 #include "base/unicode.h"
 #include "net/conn_internal.h"
 #include "net/deflate.h"
@@ -36,6 +35,7 @@ struct WsIn {
     bool open;               // a message has begun and not ended
     bool running;            // wslay is on the stack
     bool doomed;             // the connection has ended meanwhile
+    bool replied;            // a pong waits in the private queue
     bool peer_closed;
     uint16_t peer_code;      // 0: none was given
     uint16_t fail;           // close code for a fault of the peer's; 0: none
@@ -74,7 +74,9 @@ void take_replies(WsIn *in) {
     while (wslay_event_want_write(in->ctx)) {
         ssize_t n = wslay_event_write(in->ctx, frames, sizeof frames);
         if (n <= 0) return;
-        if (in->conn->state == ConnState::socket) conn_queue_control(in->conn, {(const char *)frames, (uint32_t)n});
+        if (in->conn->state != ConnState::socket) continue;
+        conn_queue_control(in->conn, {(const char *)frames, (uint32_t)n});
+        in->replied = true;
     }
 }
 
@@ -152,7 +154,6 @@ void on_payload(wslay_event_context_ptr, const wslay_event_on_frame_recv_chunk_a
 void deliver(WsIn *in) {
     Conn *c = in->conn;
     if (c->state != ConnState::socket) return; // after our close frame nothing counts
-    metric_add(Metric::frames_in);
     std::string_view text = buf_view(in->message);
     ScopedBuf plain;
     if (in->packed) {
@@ -282,8 +283,10 @@ size_t ws_input(Conn *c, const char *data, size_t len) {
         return len; // nothing behind it counts
     }
     take_replies(in);
+    // Answers of the room to the right wait for the end of the turn, where they leave with its news; a pong does not.
+    if (in->replied && c->state == ConnState::socket) conn_flush_private(c);
+    in->replied = false;
     if (in->head_len == 0 && !in->open) ws_free(c);
-    if (c->state == ConnState::socket && c->queue.len != 0 && !conn_busy(c)) conn_flush_private(c);
     return taken;
 }
 

@@ -96,7 +96,6 @@ void ws_accept(HttpRequest *r) {
     Conn *c = r->conn;
     CB_ASSERT(r->upgrade_websocket && c->state == ConnState::request);
     if (c->out != nullptr) return conn_end_soon(c);
-    metric_add(Metric::http_requests);
 
     ScopedBuf key, offers, extensions;
     buf_add(key, http_header(r, "sec-websocket-key"));

@@ -526,10 +526,24 @@ static void the_private_queue_has_a_bound(void **) {
     frame(script, 0x81, "later");
     world_feed(id, buf_view(script));
     check_text(buf_view(world.log), "", "not read");
-    conn_flush(c, nullptr, 0);
-    conn_resume_soon(c); // a write's completion does this
+    conn_flush(c, nullptr, 0); // all of it leaves at once: there is no completion to wait for
     conn_work();
     check_text(buf_view(world.log), "text 5 later\n", "read");
+
+    // The same when the answers to what has just come are too many: the rest waits, and goes on when they have left.
+    world.log.len = script.len = 0;
+    world.text = [](Conn *conn, std::string_view) {
+        static char answer[9000];
+        conn_queue(conn, {answer, sizeof answer});
+    };
+    for (int i = 0; i < 6; i++) frame(script, 0x81, "ask");
+    world_feed(id, buf_view(script));
+    for (const char *want : {"text 3 ask\ntext 3 ask\n", "text 3 ask\ntext 3 ask\ntext 3 ask\ntext 3 ask\n"}) {
+        conn_work();
+        check_text(buf_view(world.log), want, "two answers are 18,000 bytes");
+        conn_flush(c, nullptr, 0);
+        conn_work();
+    }
     world_end();
 }
 
