@@ -78,21 +78,18 @@ test('an unknown name and a wrong password get the very same answer', async () =
 })
 
 test('… and take the same time', async () => {
-  // The hash is most of the time; an answer without one would be many times quicker, so the bounds can be wide.
+  // The hash is most of the time; an answer without one would be many times quicker, so the bounds can be wide. The
+  // quickest of several tries is what a busy machine disturbs least.
   const slow = await startServer({ args: ['--password-memory', '19', '--password-ops', '3'] })
   await register(slow, 'alice')
-  const median = async username => {
-    const times = []
-    for (let i = 0; i < 7; i++) {
-      const start = process.hrtime.bigint()
-      await refused(slow, 'POST', '/api/login', { json: { username, password: 'wrong password' } }, 401)
-      times.push(Number(process.hrtime.bigint() - start))
-    }
-    return times.sort((a, b) => a - b)[3]
+  const best = { alice: Infinity, nobody: Infinity }
+  for (let i = 0; i < 20; i++) {
+    const username = i % 2 ? 'alice' : 'nobody', start = process.hrtime.bigint()
+    await refused(slow, 'POST', '/api/login', { json: { username, password: 'wrong password' } }, 401)
+    best[username] = Math.min(best[username], Number(process.hrtime.bigint() - start))
   }
-  await median('alice')
-  const ratio = await median('nobody') / await median('alice')
-  assert.ok(ratio > 0.33 && ratio < 3, `unknown / wrong = ${ratio}`)
+  const ratio = best.nobody / best.alice
+  assert.ok(ratio > 0.4 && ratio < 2.5, `unknown / wrong = ${ratio}`)
   await slow.stop()
 }, { timeout: 30_000 })
 
