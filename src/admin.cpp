@@ -232,7 +232,7 @@ static void backup_here(Store *store, std::string_view path, AdminAnswer *answer
 }
 
 static int print(AdminAnswer *answer) {
-    fwrite(answer->out.data, 1, answer->out.len, stdout);
+    if (answer->out.len) fwrite(answer->out.data, 1, answer->out.len, stdout);
     if (answer->error.len) fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(answer->error.len), answer->error.data);
     int status = answer->status;
     admin_answer_free(answer);

@@ -235,6 +235,7 @@ static bool encode_change(const Reader *r, const Change &c, Buf &out) {
         return true;
     }
     case ChangeKind::member: {
+        CB_ASSERT(c.member.user == r->user->id); // other people's memberships are nobody's business
         const Member *member = model_member(m, c.member.room, r->user->id);
         if (member) frame_room_joined(out, c.rev, member);
         else frame_room_left(out, c.rev, c.member.room);

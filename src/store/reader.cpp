@@ -124,7 +124,8 @@ static void read_changes(Db &db, StoreRead *r) {
                                     {db, sources[1].sql, r->since, rows},
                                     {db, sources[2].sql, r->since, rows},
                                     {db, sources[3].sql, r->since, rows},
-                                    {db, sources[4].sql, r->since, rows}};
+                                    {db, r->user ? Sql::since_my_members : sources[4].sql, r->since, rows}};
+    if (r->user) db_bind(queries[4].statement, 3, r->user);
     int64_t heads[sources_count]; // the rev of the row that each stands on; INT64_MAX: at its end
     for (int i = 0; i < sources_count; i++) heads[i] = query_step(queries[i]) ? query_int(queries[i], sources[i].rev_column) : INT64_MAX;
     r->changes = static_cast<Change *>(arena_alloc(r->arena, (size_t)limit * sizeof(Change)));

@@ -76,6 +76,7 @@
     X(since_users,      "SELECT " SQL_USER " FROM users u WHERE u.rev > ?1 ORDER BY u.rev LIMIT ?2") \
     X(since_rooms,      "SELECT " SQL_ROOM " FROM rooms r WHERE r.rev > ?1 ORDER BY r.rev LIMIT ?2") \
     X(since_members,    "SELECT " SQL_MEMBER " FROM members m WHERE m.rev > ?1 ORDER BY m.rev LIMIT ?2") \
+    X(since_my_members, "SELECT " SQL_MEMBER " FROM members m WHERE m.user = ?3 AND m.rev > ?1 ORDER BY m.rev LIMIT ?2") \
     X(unread_count,     "SELECT count(*) FROM (SELECT 1 FROM messages WHERE room = ?1 AND id > ?2 AND sender <> ?3 AND deleted = 0 LIMIT ?4)") \
     X(unread_mentions,  "SELECT mentions FROM messages WHERE room = ?1 AND id > ?2 AND mentions IS NOT NULL AND sender <> ?3 " \
                         "ORDER BY id DESC LIMIT ?4") \

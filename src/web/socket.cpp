@@ -343,7 +343,7 @@ void sockets_turn() {
         s->dirty = false;
         serve(s);
     }
-    memmove(dirty_list, dirty_list + marked, (dirty_count - marked) * sizeof *dirty_list);
+    for (uint32_t i = marked; i < dirty_count; i++) dirty_list[i - marked] = dirty_list[i];
     dirty_count -= marked;
     while (graveyard) {
         Socket *s = graveyard;
