@@ -22,6 +22,9 @@ const DEFAULTS = [
   ['--request-rate', 'off'],
 ]
 
+// Options that the person at the keyboard has set are not for the tests.
+const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CHATTERBOX_')))
+
 const children = new Set()
 const directories = new Set()
 process.on('exit', () => {
@@ -39,7 +42,7 @@ export function temporary(prefix = 'chatterbox-test-') {
 
 /** Runs a program to its end: `{code, signal, stdout, stderr}`. */
 export function runProgram(program, args, { stdin = '', env = {}, cwd, timeout = 20_000 } = {}) {
-  const child = spawn(program, args, { env: { ...process.env, ...env }, cwd, stdio: 'pipe' })
+  const child = spawn(program, args, { env: { ...environment, ...env }, cwd, stdio: 'pipe' })
   children.add(child)
   const out = [], err = []
   child.stdout.on('data', chunk => out.push(chunk))
@@ -117,7 +120,7 @@ export async function startServer({ args = [], env = {}, data, wrap = [], comman
     const defaults = DEFAULTS.filter(([name]) => !given.has(name)).flatMap(([name, value]) =>
       [name, name === '--listen' && listen ? listen : value])
     const line = [...wrap, binary, ...(command ? [command] : []), '--data', server.data, ...defaults, ...server.args]
-    const child = spawn(line[0], line.slice(1), { env: { ...process.env, ...server.env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(line[0], line.slice(1), { env: { ...environment, ...server.env }, stdio: ['ignore', 'pipe', 'pipe'] })
     children.add(child)
     server.exit = null
     server.pid = child.pid

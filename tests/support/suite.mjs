@@ -7,9 +7,10 @@
 import { pathToFileURL } from 'node:url'
 import { basename } from 'node:path'
 
-/** Whether the program under test is the one with sanitizers: slower, and its memory is not worth measuring. */
-export const sanitized = /\basan\b/.test(process.env.CHATTERBOX ?? '')
+const sanitized = /\basan\b/.test(process.env.CHATTERBOX ?? '')
 export const SLOW = Number(process.env.SLOW || (sanitized ? 4 : 1))
+/** Whether memory is worth measuring: not with sanitizers, nor in an emulator (where SLOW is set). */
+export const measured = SLOW === 1
 export const seed = Number(process.env.SEED || Math.floor(Math.random() * 2 ** 31))
 
 const tests = []
