@@ -45,7 +45,7 @@ C_INCLUDES = -nostdinc -isystem $(MUSL_INCLUDE) -isystem $(shell $(CC) -print-fi
 CXX_INCLUDES = -nostdinc++ -isystem $(CXX_INCLUDE) -isystem $(CXX_TARGET_INCLUDE) \
     -D'__GLIBC_PREREQ(a,b)=0' -D__locale_t=locale_t
 INCLUDES = -isystem $(DEPS)/usr/include -isystem $(S)/wslay -isystem $(S)/llhttp -isystem $(S)/libuv1/include \
-    -isystem $(S)/sqlite3 -isystem $(LIBS_DIR)/sodium/include -isystem $(S)/zlib -isystem $(S)/utf8proc \
+    -isystem $(S)/sqlite3 -isystem $(LIBS_DIR)/sodium/include -isystem $(S)/zlib -isystem $(LIBS_DIR)/utf8proc \
     $(CXX_INCLUDES) $(C_INCLUDES)
 FOREIGN_INCLUDES = -I$(S)/wslay -I$(S)/llhttp $(C_INCLUDES)
 
@@ -53,7 +53,7 @@ FOREIGN_INCLUDES = -I$(S)/wslay -I$(S)/llhttp $(C_INCLUDES)
 
 # Nothing unwinds (no exceptions, no backtraces in the process): the tables for it are a tenth of the program.
 # A debugger takes its own from the .debug file.
-OPTIMIZE = -Os -fno-unwind-tables -fno-asynchronous-unwind-tables -fno-plt -fmerge-all-constants
+OPTIMIZE = -Os -fno-unwind-tables -fno-asynchronous-unwind-tables -include tools/hidden.h
 
 # gcc 12 ignores -static-pie for arm, mips and riscv (it makes a dynamic program): told to the linker instead.
 LINK = $(CC) -static -Wl,-pie,--no-dynamic-linker,-z,text -nostdlib -nostartfiles $(GCSECTIONS) -Wl,-O1
@@ -96,6 +96,11 @@ SODIUM_FLAGS = -O2 -I$(LIBS_DIR)/sodium/include/sodium -DCONFIGURED=1 -DSODIUM_S
     -DHAVE_EXPLICIT_BZERO $(SODIUM_FLAGS_$(ARCH))
 SODIUM_FLAGS_amd64 = -DHAVE_TI_MODE -DHAVE_CPUID -DHAVE_MMINTRIN_H -DHAVE_EMMINTRIN_H -DHAVE_PMMINTRIN_H \
     -DHAVE_TMMINTRIN_H -DHAVE_SMMINTRIN_H -DHAVE_AVXINTRIN_H -DHAVE_AVX2INTRIN_H
+# sodium_init chooses the best code for ciphers that we do not use, which would link them: it asks for the processor's
+# features once more instead. (A cipher that is used some day works all the same, by its plain code.)
+SODIUM_UNUSED = onetimeauth_poly1305 scalarmult_curve25519 stream_chacha20 stream_salsa20
+$(LIBS_DIR)/obj/libsodium/src/libsodium/sodium/core.o: SODIUM_FLAGS += \
+    $(SODIUM_UNUSED:%=-D_crypto_%_pick_best_implementation=_sodium_runtime_get_cpu_features)
 SODIUM_FLAGS_arm64 = -DHAVE_TI_MODE
 SODIUM_FLAGS_riscv64 = -DHAVE_TI_MODE
 
@@ -103,7 +108,7 @@ ZLIB_SOURCES = $(addprefix $(S)/zlib/,adler32.c compress.c crc32.c deflate.c inf
 ZLIB_FLAGS = -O2 -DHAVE_UNISTD_H -DHAVE_STDARG_H
 
 UTF8PROC_SOURCES = $(S)/utf8proc/utf8proc.c
-UTF8PROC_FLAGS = -DUTF8PROC_STATIC
+UTF8PROC_FLAGS = -DUTF8PROC_STATIC -include $(LIBS_DIR)/utf8proc/utf8proc.h
 
 QRCODEGEN_SOURCES = $(S)/qr-code-generator/c/qrcodegen.c
 QRCODEGEN_FLAGS =
@@ -126,10 +131,11 @@ $(eval $(call library,qrcodegen,QRCODEGEN_SOURCES,QRCODEGEN_FLAGS,libqrcodegen.a
 
 # musl, the kernel's headers in a folder of their own, and sodium's headers with the version that its configure
 # would have written.
-$(LIBS_DIR)/ready: build/deps/src/stamp $(MUSL_STAMP) tools/sodium-headers
+$(LIBS_DIR)/ready: build/deps/src/stamp $(MUSL_STAMP) tools/sodium-headers tools/utf8proc-header
 	@mkdir -p $(KERNEL)
 	@for folder in $(KERNEL_FOLDERS); do ln -sfn "$$folder" $(KERNEL)/; done
 	@tools/sodium-headers $(S)/libsodium $(LIBS_DIR)/sodium/include
+	@tools/utf8proc-header $(S)/utf8proc/utf8proc.h $(LIBS_DIR)/utf8proc/utf8proc.h
 	@touch $@
 
 $(LIBS_DIR)/musl/stamp: build/deps/src/stamp

@@ -34,26 +34,20 @@ void ring_free(Ring *r) {
     *r = {};
 }
 
+// Where the oldest entry begins, unwrapped: entries lie within ring_bytes before byte_head, so it is the largest place not beyond that with its `at`.
+static uint64_t oldest_begin(const Ring *r) {
+    uint64_t begin = (r->byte_head & ~uint64_t{ring_bytes - 1}) + r->entries[r->tail & (ring_entries - 1)].at;
+    return begin < r->byte_head ? begin : begin - ring_bytes;
+}
+
 // Makes room for `bytes` in one piece and returns where.
 static uint32_t claim(Ring *r, size_t bytes) {
     uint64_t at = r->byte_head & (ring_bytes - 1);
-    if (at + bytes > ring_bytes) {
-        r->byte_head += ring_bytes - at;
-        at = 0;
-    }
-    uint64_t end = r->byte_head + bytes;
-    // The oldest entries go until none of them stands where the new one will. Positions are compared unwrapped: an entry's own is the largest one not beyond
-    // byte_head with its `at`.
-    while (r->tail != r->head) {
-        const RingEntry *oldest = ring_at(r, r->tail);
-        uint64_t lap = r->byte_head & ~uint64_t{ring_bytes - 1};
-        uint64_t begin = lap + oldest->at;
-        if (begin >= r->byte_head) begin -= ring_bytes;
-        if (begin + ring_bytes >= end && r->head - r->tail < ring_entries) break;
-        evict_oldest(r);
-    }
-    r->byte_head = end;
-    return static_cast<uint32_t>(at);
+    uint64_t begin = at + bytes <= ring_bytes ? r->byte_head : r->byte_head - at + ring_bytes; // else anew at the start
+    // The oldest go until none stands where the new one will, nor in what is left free at the end: they must go in their order.
+    while (r->tail != r->head && (r->head - r->tail == ring_entries || oldest_begin(r) + ring_bytes < begin + bytes)) evict_oldest(r);
+    r->byte_head = begin + bytes;
+    return static_cast<uint32_t>(begin & (ring_bytes - 1));
 }
 
 void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view payload, const NewMessage &message) {
