@@ -1,0 +1,204 @@
+// Real sockets, on 127.0.0.1 and in a folder of our own: listening, Unix sockets and what is left of them, half-closed peers, refusals that arrive.
+#include "net_world.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+static uint16_t listen_tcp() {
+    ListenAddress where;
+    uint16_t port = 0;
+    assert_true(listen_parse("127.0.0.1:0", &where));
+    assert_int_equal(net_listen(where, &port), 0);
+    assert_true(port != 0);
+    return port;
+}
+
+static int dial(uint16_t port) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in sa = {};
+    sa.sin_family = AF_INET;
+    sa.sin_port = htons(port);
+    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (sockaddr *)&sa, sizeof sa), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static int dial_unix(const char *path) {
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un un = {};
+    un.sun_family = AF_UNIX;
+    strcpy(un.sun_path, path);
+    assert_int_equal(connect(fd, (sockaddr *)&un, sizeof un), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static void say(int fd, std::string_view text) { assert_int_equal(write(fd, text.data(), text.size()), text.size()); }
+
+// Lets the loop run until the server has shut the connection, or for so many turns. True when it has.
+static bool hear(int fd, Buf &out, int turns = 2000) {
+    char chunk[4096];
+    while (turns-- > 0) {
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n == 0) return true;
+        if (n > 0) buf_add(out, {chunk, (size_t)n});
+        else if (errno != EAGAIN) return false; // a reset
+        else usleep(100);
+    }
+    return false;
+}
+
+#define GET "GET /x HTTP/1.1\r\nHost: localhost\r\n"
+
+static void serves_over_tcp(void **) {
+    world_begin();
+    uint16_t port = listen_tcp();
+    int fd = dial(port);
+    say(fd, GET "\r\n" GET "Connection: close\r\n\r\n");
+    ScopedBuf got;
+    assert_true(hear(fd, got));
+    check_text(buf_view(world.log), "GET /x\nGET /x\n", "both");
+    close(fd);
+    ListenAddress taken;
+    taken.port = port;
+    assert_true(address_parse("127.0.0.1", &taken.address));
+    assert_int_equal(net_listen(taken, &port), UV_EADDRINUSE);
+    world_end();
+}
+
+// A peer that has shut its side still hears its answers, even one that comes late.
+static ConnId waiting;
+static void half_closed_peers_are_answered(void **) {
+    world_begin();
+    int fd = dial(listen_tcp());
+    say(fd, GET "\r\n" GET "\r\n");
+    shutdown(fd, SHUT_WR);
+    ScopedBuf got;
+    assert_true(hear(fd, got));
+    assert_int_equal(buf_view(got).find("HTTP/1.1 200"), 0);
+    assert_true(buf_view(got).rfind("HTTP/1.1 200") > 0);
+    close(fd);
+    world.request = [](HttpRequest *r) { waiting = r->id; };
+    fd = dial(listen_tcp());
+    say(fd, GET "\r\n");
+    shutdown(fd, SHUT_WR);
+    got.len = 0;
+    assert_false(hear(fd, got, 50));
+    http_respond(http_pending(waiting), {});
+    assert_true(hear(fd, got));
+    assert_true(has(got, "HTTP/1.1 200"));
+    close(fd);
+    world_end();
+}
+
+// Closing while bytes wait unread would be a reset, which takes the answer back.
+static void a_refusal_arrives_though_more_is_coming(void **) {
+    world_begin();
+    int fd = dial(listen_tcp());
+    say(fd, "POST /p HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n");
+    static char noise[300'000];
+    ScopedBuf got;
+    size_t sent = 0;
+    for (int turn = 0; turn < 5000 && sent < sizeof noise; turn++) {
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+        ssize_t n = write(fd, noise + sent, sizeof noise - sent);
+        if (n > 0) sent += (size_t)n;
+        else assert_int_equal(errno, EAGAIN);
+    }
+    assert_int_equal(sent, sizeof noise);
+    assert_true(hear(fd, got));
+    assert_true(buf_view(got).starts_with("HTTP/1.1 413 "));
+    close(fd);
+    world_end();
+}
+
+static void unix_sockets(void **) {
+    world_begin();
+    char folder[] = "/tmp/chatterbox-conn-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char path[64], text[80];
+    snprintf(path, sizeof path, "%s/s", folder);
+    snprintf(text, sizeof text, "unix:%s", path);
+    ListenAddress where;
+    uint16_t port = 0;
+    assert_true(listen_parse(text, &where));
+
+    // What a killed server leaves behind: a socket file that nobody serves.
+    int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un un = {};
+    un.sun_family = AF_UNIX;
+    strcpy(un.sun_path, path);
+    assert_int_equal(bind(stale, (sockaddr *)&un, sizeof un), 0);
+    close(stale);
+    assert_int_equal(net_listen(where, &port), 0);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+
+    int fd = dial_unix(path);
+    world.request = [](HttpRequest *r) {
+        assert_true(r->client.is_unix);
+        http_respond(r, {});
+    };
+    say(fd, GET "Connection: close\r\n\r\n");
+    ScopedBuf got;
+    assert_true(hear(fd, got));
+    assert_true(has(got, "HTTP/1.1 200"));
+    close(fd);
+
+    assert_int_equal(net_listen(where, &port), UV_EADDRINUSE); // this one is served
+    assert_int_equal(stat(path, &st), 0);
+    net_stop_listening();
+    uv_run(&world.loop, UV_RUN_NOWAIT);
+    assert_int_equal(stat(path, &st), -1); // gone with its listener
+
+    int file = open(path, O_CREAT | O_WRONLY, 0600); // and no file of somebody else's is taken away
+    close(file);
+    assert_int_equal(net_listen(where, &port), UV_EADDRINUSE);
+    assert_int_equal(stat(path, &st), 0);
+    unlink(path);
+    rmdir(folder);
+    world_end();
+}
+
+static void more_than_all_slots(void **) {
+    NetOptions options;
+    options.connections_max = 8;
+    world_begin(options);
+    world.request = [](HttpRequest *) {};
+    uint16_t port = listen_tcp();
+    int fds[100];
+    for (int &fd : fds) {
+        fd = dial(port);
+        say(fd, GET "\r\n");
+        for (int i = 0; i < 3; i++) uv_run(&world.loop, UV_RUN_NOWAIT);
+    }
+    int answered = 0, cut = 0;
+    for (int i = 8; i < 100; i++) {
+        ScopedBuf got;
+        hear(fds[i], got, 20);
+        if (buf_view(got).starts_with("HTTP/1.1 503 ")) answered++;
+        else cut++;
+    }
+    assert_int_equal(answered, 64); // as many as linger at a time
+    assert_int_equal(cut, 28);
+    for (int fd : fds) close(fd);
+    for (int i = 0; i < 50; i++) uv_run(&world.loop, UV_RUN_NOWAIT);
+    world.request = nullptr;
+    world_end();
+}
+
+int main() {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(serves_over_tcp), cmocka_unit_test(half_closed_peers_are_answered), cmocka_unit_test(a_refusal_arrives_though_more_is_coming),
+        cmocka_unit_test(unix_sockets),    cmocka_unit_test(more_than_all_slots),
+    };
+    return cmocka_run_group_tests_name("conn", tests, nullptr, nullptr);
+}
