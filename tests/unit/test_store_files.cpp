@@ -1,4 +1,4 @@
-// Whole databases: backup and restore, the check, schema steps and the copy made before them.
+// Whole databases: backup and restore, the check, schema steps and the copy made before them; the plans of all statements.
 #include "store_world.h"
 
 #include <sys/stat.h>
@@ -281,6 +281,40 @@ static void a_newer_database_is_refused(void **) {
     check(strstr(error.data, "was written by a newer ChatterBox (its version is 2, this program knows 1)") != nullptr, "%s", error.data);
 }
 
+// --- statements
+
+static const struct {
+    const char *name, *text;
+} statements[] = {
+#define X(name, text) {#name, text},
+    CB_SQL(X)
+#undef X
+};
+
+// With ten million messages each statement still finds its rows by an index, in the order it gives them.
+static void no_statement_walks_through_a_table(void **) {
+    char path[256];
+    world_path(world, "chatterbox.db", path);
+    sqlite3 *handle = nullptr;
+    assert_int_equal(sqlite3_open_v2(path, &handle, SQLITE_OPEN_READWRITE, nullptr), SQLITE_OK);
+    for (const auto &row : statements) {
+        // Loading is a walk; there is one administrator's invitation.
+        bool may_scan = strncmp(row.name, "load_", 5) == 0 || strcmp(row.name, "invites_clear") == 0;
+        char sql[2048];
+        snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", row.text);
+        sqlite3_stmt *statement = nullptr;
+        check(sqlite3_prepare_v2(handle, sql, -1, &statement, nullptr) == SQLITE_OK, "%s: %s", row.name, sqlite3_errmsg(handle));
+        while (sqlite3_step(statement) == SQLITE_ROW) {
+            const char *plan = reinterpret_cast<const char *>(sqlite3_column_text(statement, 3));
+            bool is_walk = strncmp(plan, "SCAN ", 5) == 0 && !strstr(plan, "users_admins") && !strstr(plan, "(subquery");
+            check(may_scan || !is_walk, "%s: %s", row.name, plan);
+            check(!strstr(plan, "TEMP B-TREE"), "%s: %s", row.name, plan);
+        }
+        sqlite3_finalize(statement);
+    }
+    sqlite3_close(handle);
+}
+
 #define in_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main() {
@@ -295,6 +329,7 @@ int main() {
         in_world(steps_run_once_and_after_a_copy),
         in_world(a_step_that_fails_changes_nothing),
         in_world(a_newer_database_is_refused),
+        in_world(no_statement_walks_through_a_table),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
