@@ -158,6 +158,30 @@ static void what_changed_comes_once_in_its_present_state(void **) {
     store_read_free(r);
 }
 
+// A client that comes back wants to know of its own comings and goings, not of ten thousand others'.
+static void only_ones_own_memberships_when_asked(void **) {
+    int64_t room = room_make(world, anna, "garden");
+    int64_t since = store_rev(world.s);
+    join(world, bob, room);
+    assert_int_equal((int)err_of(world, about_room(WriteKind::member_remove, room, bob, bob)), (int)Err::ok);
+    int64_t carl = user_make(world, "carl");
+    join(world, carl, room);
+    StoreRead *r = a_read(ReadKind::changes);
+    r->since = since;
+    r->user = bob;
+    did_read(world, r);
+    assert_true(r->complete);
+    assert_int_equal(r->upto, store_rev(world.s));
+    assert_int_equal(r->changes_count, 2);
+    assert_int_equal(r->changes[0].member.user, bob);
+    assert_true(r->changes[0].member.left);
+    assert_int_equal(r->changes[1].user.id, carl);
+    store_read_free(r);
+    r = a_slice(since, 100);
+    assert_int_equal(r->changes_count, 4); // bob's, carl, his memberships of lobby and garden
+    store_read_free(r);
+}
+
 static void the_position_never_goes_back(void **) {
     StoreRead *r = a_slice(store_rev(world.s) + 50, 100);
     assert_int_equal(r->changes_count, 0);
@@ -458,6 +482,7 @@ int main() {
         in_world(pages_in_every_direction),
         in_world(pages_are_bounded_in_bytes),
         in_world(what_changed_comes_once_in_its_present_state),
+        in_world(only_ones_own_memberships_when_asked),
         in_world(the_position_never_goes_back),
         in_world(unread_counts_what_others_wrote_above_the_mark),
         in_world(unread_stops_counting),
