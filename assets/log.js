@@ -8,8 +8,8 @@ import { build, refresh, refreshSeen, signature, isFirst, toggleSeen, toolbar } 
 import * as outbox from './outbox.js';
 import { request, link } from './socket.js';
 
-const AROUND = 30;            // messages kept in the page on either side of those in view
-const SLACK = 10;             // fewer than that beyond the edge of the view: the window moves
+const AROUND = 40;            // messages kept in the page on either side of those in view
+const SLACK = 20;             // fewer than that beyond the edge of the view: the window moves
 const OLDER = 20;             // fewer messages than that above the view: the next older page is asked for
 const END = 48;               // nearer to the end than this, px, is at the end
 
