@@ -1,0 +1,150 @@
+// Operations on messages: posting, the hot path of the whole server, editing and deleting. See ops.h.
+// A deleted message keeps its row and its nonce; text, mentions and the time of its edit are gone for good.
+#include "store/ops.h"
+
+// A time of zero means "never" in the columns edited and deleted.
+static int64_t time_of(const StoreWrite *w) { return w->time > 0 ? w->time : 1; }
+
+// What is so already is no change, but who asked is answered with it.
+static void answer_present(StoreWrite *w, const MessageRow &row) {
+    changes_reserve(w, 1);
+    change_add(w, ChangeKind::message, row.rev)->message = row;
+    w->changes_count = 0;
+    w->is_repeat = true;
+}
+
+// --- messages
+
+static Blob nonce_blob(const StoreWrite *w) {
+    if (w->nonce.empty()) return {nullptr, 0};
+    return {w->nonce.data(), w->nonce.size()};
+}
+
+// True when the sender has used this nonce before: then the stored message is the answer.
+static bool post_is_repeat(Tx &tx, StoreWrite *w) {
+    if (w->nonce.empty()) return false;
+    Query q(tx.db, Sql::message_by_nonce, w->by, nonce_blob(w));
+    if (!query_step(q)) return false;
+    MessageRow row;
+    row_message(q, w->arena, &row);
+    answer_present(w, row);
+    return true;
+}
+
+static Err post_refusal(Tx &tx, StoreWrite *w) {
+    Query q(tx.db, Sql::post_check, w->by, w->room);
+    if (!query_step(q) || query_int(q, 0) != 0) return Err::blocked;
+    // A room that does not exist and one that the sender is not in look the same.
+    if (query_is_null(q, 1) || query_is_null(q, 2) || query_int(q, 2) != 0) return Err::not_member;
+    if (query_int(q, 1) != 0) return Err::archived;
+    if (w->reply != 0 && db_get(tx.db, Sql::reply_check, 0, w->reply, w->room) == 0) return Err::not_found;
+    return Err::ok;
+}
+
+// The hot path: two statements for a message.
+Err op_message_post(Tx &tx, StoreWrite *w) {
+    if (Err err = post_refusal(tx, w); err != Err::ok) {
+        // Sent before the room was archived, acknowledged into a connection that was gone: it is stored, and the sender is to know.
+        if (err == Err::archived && post_is_repeat(tx, w)) return Err::ok;
+        return err;
+    }
+    int64_t rev = tx.rev + 1;
+    if (!db_run(tx.db, Sql::message_add, rev, w->room, w->by, w->time, w->reply, nonce_blob(w), mentions_encode(w->arena, w->ids, w->ids_count), w->text))
+        return post_is_repeat(tx, w) ? Err::ok : Err::internal;
+    tx.rev = rev;
+    changes_reserve(w, 1);
+    change_add(w, ChangeKind::message, rev)->message = {.id = rev,
+                                                        .rev = rev,
+                                                        .room = w->room,
+                                                        .sender = w->by,
+                                                        .time = w->time,
+                                                        .edited = 0,
+                                                        .deleted = 0,
+                                                        .reply = w->reply,
+                                                        .text = w->text,
+                                                        .nonce = w->nonce,
+                                                        .mentions = w->ids,
+                                                        .mentions_count = w->ids_count};
+    return Err::ok;
+}
+
+// A message and what decides who may change it.
+struct Judged {
+    MessageRow row;
+    bool archived, is_owner, is_moderator;
+};
+
+static Err message_judge(Tx &tx, StoreWrite *w, Judged *out) {
+    Query q(tx.db, Sql::message_judge, w->message, w->by);
+    if (!query_step(q)) return Err::not_found;
+    const int room_archived = message_columns, room_owner = room_archived + 1, gone = room_owner + 1, blocked = gone + 1, role = blocked + 1;
+    bool is_system = w->by == 0;
+    if (!is_system && (query_is_null(q, blocked) || query_int(q, blocked) != 0)) return Err::blocked;
+    // To somebody outside the room a guessed id must not show that it exists.
+    if (!is_system && (query_is_null(q, gone) || query_int(q, gone) != 0)) return Err::not_found;
+    row_message(q, w->arena, &out->row);
+    out->archived = query_int(q, room_archived) != 0;
+    out->is_owner = !is_system && query_int(q, room_owner) == w->by;
+    out->is_moderator = is_system || query_int(q, role) >= (int64_t)Role::moderator;
+    return Err::ok;
+}
+
+static void change_message(StoreWrite *w, const MessageRow &row) {
+    changes_reserve(w, 1);
+    change_add(w, ChangeKind::message, row.rev)->message = row;
+}
+
+// The one who edits knows the message's id, not its room: who is not in that is not called.
+static void mentions_keep_members(Tx &tx, StoreWrite *w, int64_t room) {
+    auto *kept = static_cast<int64_t *>(arena_alloc(w->arena, (size_t)w->ids_count * sizeof(int64_t)));
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->ids_count; i++) {
+        int64_t seen;
+        if (is_member_now(tx, room, w->ids[i], &seen)) kept[count++] = w->ids[i];
+    }
+    w->ids = kept;
+    w->ids_count = count;
+}
+
+Err op_message_edit(Tx &tx, StoreWrite *w) {
+    Judged judged;
+    if (Err err = message_judge(tx, w, &judged); err != Err::ok) return err;
+    MessageRow &row = judged.row;
+    if (row.deleted) return Err::not_found;
+    if (row.sender != w->by) return Err::forbidden;
+    if (judged.archived) return Err::archived;
+    if (row.text == w->text) {
+        answer_present(w, row);
+        return Err::ok;
+    }
+    mentions_keep_members(tx, w, row.room);
+    row.rev = ++tx.rev;
+    row.edited = time_of(w);
+    row.text = w->text;
+    row.mentions = w->ids;
+    row.mentions_count = w->ids_count;
+    db_run(tx.db, Sql::message_edit, row.id, row.rev, row.edited, row.text, mentions_encode(w->arena, w->ids, w->ids_count));
+    change_message(w, row);
+    return Err::ok;
+}
+
+Err op_message_delete(Tx &tx, StoreWrite *w) {
+    Judged judged;
+    if (Err err = message_judge(tx, w, &judged); err != Err::ok) return err;
+    MessageRow &row = judged.row;
+    if (row.sender != w->by && !judged.is_owner && !judged.is_moderator) return Err::forbidden;
+    if (row.deleted) {
+        answer_present(w, row);
+        return Err::ok;
+    }
+    if (judged.archived && w->by != 0) return Err::archived;
+    row.rev = ++tx.rev;
+    row.deleted = time_of(w);
+    row.edited = 0;
+    row.text = {};
+    row.mentions = nullptr;
+    row.mentions_count = 0;
+    db_run(tx.db, Sql::message_delete, row.id, row.rev, row.deleted);
+    change_message(w, row);
+    return Err::ok;
+}
