@@ -1,5 +1,5 @@
-// The page's files (base/embedded.h) over HTTP. They are sent gzipped from where they lie in the program; only a client that does not take gzip costs an
-// inflating. Owns nothing; loop thread only.
+// The page's files (base/embedded.h) over HTTP. They are sent gzipped from where they lie in the program; only a client that does
+// not take gzip costs an inflating. Owns nothing; loop thread only.
 #include "net/assets.h"
 
 #include <string.h>
@@ -44,7 +44,8 @@ bool takes_gzip(std::string_view accept) {
         std::string_view coding = trim(member.substr(0, semicolon));
         std::string_view weight = semicolon == std::string_view::npos ? std::string_view() : trim(member.substr(semicolon + 1));
         bool wanted = true;
-        if (weight.starts_with("q=") || weight.starts_with("Q=")) wanted = weight.substr(2).find_first_not_of("0.") != std::string_view::npos;
+        if (weight.starts_with("q=") || weight.starts_with("Q="))
+            wanted = weight.substr(2).find_first_not_of("0.") != std::string_view::npos;
         if (coding == "gzip" || coding == "x-gzip" || coding == "GZIP") return wanted;
         if (coding == "*") any = wanted;
     }
@@ -90,7 +91,8 @@ void respond(HttpRequest *r, const Embedded *file, const char *caching, int stat
         return http_respond(r, answer);
     }
     ScopedBuf plain;
-    if (!inflate_gzip({(const char *)file->gz, file->gz_bytes}, file->raw_bytes, plain)) return http_respond_error(r, Err::internal);
+    if (!inflate_gzip({(const char *)file->gz, file->gz_bytes}, file->raw_bytes, plain))
+        return http_respond_error(r, Err::internal);
     answer.headers = buf_view(lines);
     answer.body = buf_view(plain);
     http_respond(r, answer);

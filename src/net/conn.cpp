@@ -1,6 +1,6 @@
-// Connections: their slots, their bytes in and out, their end. Every byte is read into one buffer and written with uv_try_write first; only what the
-// kernel would not take is copied. Owns the handles and what is under way. Loop thread only. Who may come in is conn_accept.cpp's part, deadlines
-// are conn_deadlines.cpp's, the meaning of bytes http.cpp's and ws.cpp's.
+// Connections: their slots, their bytes in and out, their end. Every byte is read into one buffer and written with uv_try_write
+// first; only what the kernel would not take is copied. Owns the handles and what is under way. Loop thread only. Who may come in
+// is conn_accept.cpp's part, deadlines are conn_deadlines.cpp's, the meaning of bytes http.cpp's and ws.cpp's.
 #include "net/conn_internal.h"
 
 #include <signal.h>
@@ -20,7 +20,9 @@ namespace {
 constexpr uint32_t refused_slots = 64;
 constexpr size_t frames_per_write = 512;
 
-bool choked(const Conn *c) { return conn_private_bytes(c) + (c->out != nullptr ? c->out->private_bytes : 0) > private_queue_pause_bytes; }
+bool choked(const Conn *c) {
+    return conn_private_bytes(c) + (c->out != nullptr ? c->out->private_bytes : 0) > private_queue_pause_bytes;
+}
 
 uv_idle_t work_handle; // runs while something has been put off; its being active makes the next turn come at once
 
@@ -30,7 +32,8 @@ void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
 void update_reading(Conn *c) {
     bool ending = c->state == ConnState::closing || c->state == ConnState::draining;
-    bool want = c->state != ConnState::gone && !c->eof && !c->broken && c->held.len == 0 && (ending || (!c->paused && !net.reading_stopped));
+    bool want = c->state != ConnState::gone && !c->eof && !c->broken && c->held.len == 0 &&
+                (ending || (!c->paused && !net.reading_stopped));
     if (want == c->reading || c->sent != nullptr) return;
     c->reading = want;
     if (!want) uv_read_stop(&c->stream);
@@ -112,6 +115,7 @@ void on_todo(Conn *c) {
 }
 
 void slot_free(Conn *c) {
+    CB_ASSERT(net.handles > 0 && net.slots != nullptr);
     uint32_t slot = (uint32_t)c->id - 1;
     net.slots[slot] = nullptr;
     net.free_slots[net.free_count++] = slot;
@@ -157,7 +161,8 @@ void write_rest(Conn *c, Buf owned, size_t from, std::string_view still, size_t 
     out->private_bytes = private_bytes;
     out->req.data = out;
     c->out = out;
-    uv_buf_t bufs[2] = {uv_buf_init(owned.data + from, (unsigned)(owned.len - from)), uv_buf_init((char *)still.data(), (unsigned)still.size())};
+    uv_buf_t bufs[2] = {
+        uv_buf_init(owned.data + from, (unsigned)(owned.len - from)), uv_buf_init((char *)still.data(), (unsigned)still.size())};
     unsigned first = from == owned.len ? 1 : 0, count = still.empty() ? 1 : 2;
     c->progress_ms = net_now();
     c->progress_left = 0; // set by the first look

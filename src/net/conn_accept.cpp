@@ -1,5 +1,6 @@
-// Who may come in: listening, the limit of connections in all and for each address (PROTOCOL §4), and who goes when there is no more room: the oldest
-// without a session that has no request in hand. Owns the listeners and the counts of addresses. Loop thread only.
+// Who may come in: listening, the limit of connections in all and for each address (PROTOCOL §4), and who goes when there is no
+// more room: the oldest without a session that has no request in hand. Owns the listeners and the counts of addresses. Loop
+// thread only.
 #include "net/conn_internal.h"
 
 #include <errno.h>

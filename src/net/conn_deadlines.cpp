@@ -1,5 +1,6 @@
-// Deadlines: one wheel of one-second slots for everything that may take only so long. A connection is in at most one slot, the soonest that was asked
-// for; when it comes round the present state says what is due. So a byte that arrives costs nothing here. Owns the wheel and its timer; loop thread only.
+// Deadlines: one wheel of one-second slots for everything that may take only so long. A connection is in at most one slot, the
+// soonest that was asked for; when it comes round the present state says what is due. So a byte that arrives costs nothing here.
+// Owns the wheel and its timer; loop thread only.
 #include "net/conn_internal.h"
 
 #include <algorithm>
@@ -23,7 +24,9 @@ void link_at(Conn *c, uint32_t slot) {
     c->on_wheel = true;
 }
 
-uint64_t ping_at(const Conn *c) { return c->heard_ms + net.options.ping_idle_ms + (uint64_t)net.options.ping_idle_ms * c->ping_spread / 1024; }
+uint64_t ping_at(const Conn *c) {
+    return c->heard_ms + net.options.ping_idle_ms + (uint64_t)net.options.ping_idle_ms * c->ping_spread / 1024;
+}
 
 // When the answer under way must have left: a minute, and a second for each KiB.
 uint64_t answer_until(const Conn *c) { return c->since_ms + http_write_ms_max + (uint64_t)c->answer_bytes * 1000 / 1024; }
@@ -58,7 +61,8 @@ void deadline_start() {
     tick = 0;
     ticked_ms = net_now();
     pings_left = pings_per_turn_max;
-    uv_timer_start(&timer, [](uv_timer_t *) { deadline_tick(); }, tick_ms, tick_ms);
+    uv_timer_start(
+        &timer, [](uv_timer_t *) { deadline_tick(); }, tick_ms, tick_ms);
 }
 
 void deadline_stop() {
@@ -120,7 +124,8 @@ void deadline_tick() {
     tick = (tick + 1) % wheel_slots;
     ticked_ms = net_now();
     pings_left = pings_per_turn_max;
-    // Taken off one by one: looking at one may end others of the same slot. Nobody is linked into this slot meanwhile, the soonest is the next.
+    // Taken off one by one: looking at one may end others of the same slot. Nobody is linked into this slot meanwhile, the
+    // soonest is the next.
     while (wheel[tick] != nullptr) {
         Conn *c = wheel[tick];
         deadline_disarm(c);

@@ -1,6 +1,6 @@
-// What the files of src/net know of a connection and nobody else does: its structure, its states, and the calls between conn.cpp (bytes, slots),
-// conn_accept.cpp (who may come in), conn_deadlines.cpp (the wheel), http.cpp and http_answer.cpp (requests, answers) and ws.cpp (messages).
-// Loop thread only.
+// What the files of src/net know of a connection and nobody else does: its structure, its states, and the calls between conn.cpp
+// (bytes, slots), conn_accept.cpp (who may come in), conn_deadlines.cpp (the wheel), http.cpp and http_answer.cpp (requests,
+// answers) and ws.cpp (messages). Loop thread only.
 #pragma once
 
 #include <uv.h>
@@ -52,44 +52,44 @@ struct Conn {
     ConnId id;
     Address peer;
     ConnState state;
-    uint8_t ping_spread;        // of the idle time before a ping: 1/1024ths
-    bool paused : 1;            // by conn_pause
+    uint8_t ping_spread; // of the idle time before a ping: 1/1024ths
+    bool paused : 1;     // by conn_pause
     bool reading : 1;
-    bool eof : 1;               // the peer has shut its side
-    bool broken : 1;            // to be ended by the next turn's work
-    bool pumping : 1;           // conn_pump is on the stack
+    bool eof : 1;     // the peer has shut its side
+    bool broken : 1;  // to be ended by the next turn's work
+    bool pumping : 1; // conn_pump is on the stack
     bool authenticated : 1;
-    bool on_lists : 1;          // waits in the two lists of those who go first
+    bool on_lists : 1; // waits in the two lists of those who go first
     bool on_wheel : 1;
     bool on_todo : 1;
-    bool handle_closed : 1;     // libuv has let go; freed unless on_todo
-    bool pinged : 1;            // a ping is out and nothing has been heard since
-    bool deflates : 1;          // permessage-deflate was agreed
-    bool packs : 1;             // and our window suits the peer
+    bool handle_closed : 1; // libuv has let go; freed unless on_todo
+    bool pinged : 1;        // a ping is out and nothing has been heard since
+    bool deflates : 1;      // permessage-deflate was agreed
+    bool packs : 1;         // and our window suits the peer
     bool closed_told : 1;
-    bool hang_up : 1;           // shut our side when all is sent
-    bool fresh : 1;             // no request yet
+    bool hang_up : 1; // shut our side when all is sent
+    bool fresh : 1;   // no request yet
     bool answer_closes : 1;
     void *owner;
     HttpIn *http;
     WsIn *ws;
     Out *out;
-    Buf queue;                  // whole private frames
-    Buf held;                   // what arrived and may not be looked at yet, from held_at on
+    Buf queue; // whole private frames
+    Buf held;  // what arrived and may not be looked at yet, from held_at on
     size_t held_at;
-    uint64_t since_ms;          // when this state began
-    uint64_t heard_ms;          // when a byte came
-    uint64_t progress_ms;       // when the kernel last took something of `out`
+    uint64_t since_ms;    // when this state began
+    uint64_t heard_ms;    // when a byte came
+    uint64_t progress_ms; // when the kernel last took something of `out`
     size_t progress_left;
-    uint64_t due_ms;            // when the wheel looks next
+    uint64_t due_ms; // when the wheel looks next
     Conn **wheel_before;
     Conn *wheel_after;
     Conn *todo_after;
     Link links[2];
     AddressCount *count;
     uint32_t drained_bytes;
-    uint32_t answer_bytes;      // of the answer under way: a slow reader's time depends on it
-    Buf *sent;                  // tests: bytes go here and there is no handle
+    uint32_t answer_bytes; // of the answer under way: a slow reader's time depends on it
+    Buf *sent;             // tests: bytes go here and there is no handle
     union {
         uv_handle_t handle;
         uv_stream_t stream;
@@ -97,7 +97,8 @@ struct Conn {
         uv_pipe_t pipe;
     };
 };
-static_assert(offsetof(Conn, handle) <= 320, "an idle connection is to cost less than 1 KiB with its handle, libuv's and the room's part");
+static_assert(
+    offsetof(Conn, handle) <= 320, "an idle connection is to cost less than 1 KiB with its handle, libuv's and the room's part");
 
 struct Net {
     uv_loop_t *loop;
@@ -107,11 +108,11 @@ struct Net {
     uint32_t *generations;
     uint32_t *free_slots;
     uint32_t free_count;
-    uint32_t slots_used;        // high-water mark
+    uint32_t slots_used; // high-water mark
     uint32_t slots_max;
-    uint32_t open;              // connections not gone
-    uint32_t handles;           // of this module, not yet closed
-    Conn *oldest, *newest;      // list_all
+    uint32_t open;         // connections not gone
+    uint32_t handles;      // of this module, not yet closed
+    Conn *oldest, *newest; // list_all
     Conn *todo, *todo_last;
     char *read_buffer;
     bool started, stopping, reading_stopped;
@@ -122,14 +123,15 @@ constexpr size_t read_buffer_bytes = 64 * 1024;
 inline uint64_t net_now() { return uv_now(net.loop); }
 
 // --- conn.cpp
-Conn *conn_new();                                    // takes a slot; null when there is none. Its handle is not initialised yet
-void conn_start(Conn *c);                            // the handle is connected: begin to read
-void conn_enter(Conn *c, ConnState state);           // another state: lists, deadlines
-void conn_end(Conn *c);                              // gone, telling `closed` when it was a WebSocket
-void conn_end_soon(Conn *c);                         // the same at the next turn: for faults met while others hold the pointer
-void conn_resume_soon(Conn *c);                      // look at `held` again and read on, at the next turn
-void conn_hang_up(Conn *c);                          // shut our side when all has been sent, drain, end
-// Sends `owned` (which is taken) and what is static behind it: now what fits, the rest in the background. When all has gone at once: true.
+Conn *conn_new();                          // takes a slot; null when there is none. Its handle is not initialised yet
+void conn_start(Conn *c);                  // the handle is connected: begin to read
+void conn_enter(Conn *c, ConnState state); // another state: lists, deadlines
+void conn_end(Conn *c);                    // gone, telling `closed` when it was a WebSocket
+void conn_end_soon(Conn *c);               // the same at the next turn: for faults met while others hold the pointer
+void conn_resume_soon(Conn *c);            // look at `held` again and read on, at the next turn
+void conn_hang_up(Conn *c);                // shut our side when all has been sent, drain, end
+// Sends `owned` (which is taken) and what is static behind it: now what fits, the rest in the background. When all has gone at
+// once: true.
 bool conn_send(Conn *c, Buf &owned, std::string_view still, size_t private_bytes);
 // Appends to the private queue whatever its length: for control frames.
 void conn_queue_control(Conn *c, Piece frame);
@@ -137,44 +139,45 @@ void conn_feed(Conn *c, std::string_view bytes);     // what the read callback d
 Conn *conn_for_test(const Address &peer, Buf *sent); // a connection without a socket
 void conn_work();                                    // what was put off to the next turn
 void conn_tell_closed(Conn *c);
-void net_closed();                                   // a handle of this module has closed: when it was the last, all memory goes
+void net_closed(); // a handle of this module has closed: when it was the last, all memory goes
 
-bool conn_wants_input(const Conn *c);                // may what has arrived be looked at now?
-bool conn_flush_private(Conn *c);                    // what can be sent of the private queue; true when nothing is left
+bool conn_wants_input(const Conn *c); // may what has arrived be looked at now?
+bool conn_flush_private(Conn *c);     // what can be sent of the private queue; true when nothing is left
 
 // --- conn_accept.cpp
-void accept_admit(Conn *c);                          // its peer is known: counts it, makes room or refuses it, starts it
+void accept_admit(Conn *c); // its peer is known: counts it, makes room or refuses it, starts it
 void accept_list_enter(Conn *c);
 void accept_list_leave(Conn *c);
 void accept_authenticated(Conn *c);
-void accept_forget(Conn *c);                         // takes it out of its address's count
+void accept_forget(Conn *c); // takes it out of its address's count
 void accept_stop_listening();
 void accept_free();
 
 // --- conn_deadlines.cpp
 void deadline_start();
 void deadline_stop();
-void deadline_arm(Conn *c, uint64_t at_ms);          // look at it then, or sooner if that was said before
+void deadline_arm(Conn *c, uint64_t at_ms); // look at it then, or sooner if that was said before
 void deadline_disarm(Conn *c);
-uint64_t deadline_of(const Conn *c);                 // for its present state; UINT64_MAX: none
-void deadline_check(Conn *c);                        // acts on what is due and arms the next
+uint64_t deadline_of(const Conn *c); // for its present state; UINT64_MAX: none
+void deadline_check(Conn *c);        // acts on what is due and arms the next
 void deadline_tick();
 
 // --- http.cpp, http_answer.cpp
 size_t http_input(Conn *c, const char *data, size_t len); // returns how much it took; stops behind a whole request
 void http_free(Conn *c);
 void http_timed_out(Conn *c);
-void http_fail(Conn *c, Err err, const char *sentence);   // a malformed request: answer, drain, close
-void http_answer_done(Conn *c);                           // the answer has left
-void http_refuse(Conn *c);                                // 503 to one that came over a limit
+void http_fail(Conn *c, Err err, const char *sentence); // a malformed request: answer, drain, close
+void http_answer_done(Conn *c);                         // the answer has left
+void http_refuse(Conn *c);                              // 503 to one that came over a limit
 HttpRequest *http_request_of(Conn *c);
 bool http_keeps_alive(const HttpRequest *r);
 bool http_is_1_0(const HttpRequest *r);
-std::string_view http_joined(const HttpRequest *r, std::string_view name, Buf &room); // a list header's values in one; `room` holds them if need be
+std::string_view http_joined(
+    const HttpRequest *r, std::string_view name, Buf &room); // a list header's values in one; `room` holds them if need be
 
 // --- ws.cpp, ws_accept.cpp
 bool ws_negotiate(std::string_view offers, Buf &answer, bool *packs);
 size_t ws_input(Conn *c, const char *data, size_t len);
 void ws_free(Conn *c);
 void ws_ping(Conn *c);
-void ws_sent(Conn *c);                                    // closing, and everything has left
+void ws_sent(Conn *c); // closing, and everything has left

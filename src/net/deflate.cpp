@@ -1,5 +1,6 @@
-// The two shared zlib states. Every message begins with a reset, which is what "no context takeover" means; a reset costs about a microsecond, a state of
-// its own for each socket would cost 100 KB. Owns the states; loop thread only. What is worth deflating is ws.cpp's part.
+// The two shared zlib states. Every message begins with a reset, which is what "no context takeover" means; a reset costs about a
+// microsecond, a state of its own for each socket would cost 100 KB. Owns the states; loop thread only. What is worth deflating
+// is ws.cpp's part.
 #include "net/deflate.h"
 
 #include <stdlib.h>
@@ -40,7 +41,8 @@ z_stream *unpacker_get() {
 
 // Inflates one piece of a message behind what `out` has; `begin` is where the message starts there.
 // *ended: at the end of a final block.
-InflateResult inflate_piece(z_stream *z, const unsigned char *data, size_t len, size_t begin, size_t bytes_max, Buf &out, bool *ended) {
+InflateResult inflate_piece(
+    z_stream *z, const unsigned char *data, size_t len, size_t begin, size_t bytes_max, Buf &out, bool *ended) {
     *ended = false;
     z->next_in = (Bytef *)data;
     z->avail_in = (uInt)len;
@@ -95,7 +97,8 @@ InflateResult inflate_message(std::string_view payload, size_t bytes_max, Buf &o
     InflateResult r = inflate_piece(z, (const unsigned char *)payload.data(), payload.size(), begin, bytes_max, out, &ended);
     if (r == InflateResult::ok && !ended) {
         r = inflate_piece(z, tail, sizeof tail, begin, bytes_max, out, &ended);
-        // The tail is an empty block and its end the end of a block: else the message was cut inside one. 128 is zlib's word for "between blocks".
+        // The tail is an empty block and its end the end of a block: else the message was cut inside one. 128 is zlib's word for
+        // "between blocks".
         if (r == InflateResult::ok && !ended && (z->data_type & 128) == 0) r = InflateResult::corrupt;
     }
     if (r != InflateResult::ok) out.len = begin;

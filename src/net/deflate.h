@@ -1,11 +1,12 @@
-// zlib behind one door: permessage-deflate's payloads (RFC 7692) without context takeover, so that one deflate and one inflate state serve all sockets,
-// and the gzip files of the page for a client that does not take gzip. States are made at the first use (96 KB and 40 KB) and kept. Loop thread only.
+// zlib behind one door: permessage-deflate's payloads (RFC 7692) without context takeover, so that one deflate and one inflate
+// state serve all sockets, and the gzip files of the page for a client that does not take gzip. States are made at the first use
+// (96 KB and 40 KB) and kept. Loop thread only.
 #pragma once
 
 #include "base/buf.h"
 
-// The window of what we deflate, in bits: 8 KiB sees most of a page of history and keeps the state small. A client that wants a smaller one
-// (server_max_window_bits) gets its frames plain.
+// The window of what we deflate, in bits: 8 KiB sees most of a page of history and keeps the state small. A client that wants a
+// smaller one (server_max_window_bits) gets its frames plain.
 constexpr int deflate_window_bits = 13;
 
 enum class InflateResult : uint8_t { ok, corrupt, too_large };

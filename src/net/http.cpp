@@ -1,258 +1,19 @@
-// Requests: bytes to HttpRequest. The head is collected and its lines checked byte by byte, then llhttp (strict, no lenient flags) parses it, then a table of
-// checks refuses what llhttp lets through; bodies go through llhttp as they come. A refused request is answered once and nothing behind it is parsed.
-// Owns the loan (HttpIn). Loop thread only. Answers are http_answer.cpp's part, deadlines conn_deadlines.cpp's.
+// Requests: bytes to HttpRequest. The head is collected and its lines checked byte by byte, then llhttp (strict, no lenient
+// flags) parses it, then a table of checks refuses what llhttp lets through; bodies go through llhttp as they come. A refused
+// request is answered once and nothing behind it is parsed. Owns the loan (HttpIn). Loop thread only. Answers are
+// http_answer.cpp's part, deadlines conn_deadlines.cpp's.
 #include "net/http.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <charconv>
-
 #include "base/assert.h"
 #include "base/metrics.h"
-#include "base/unicode.h"
 #include "net/http_internal.h"
 
 namespace {
 
 constexpr uint32_t blank_lines_max = 4;
-
-std::string_view text_at(const HttpIn *in, size_t at, size_t len) { return {in->head.data + at, len}; }
-
-std::string_view trim(std::string_view s) {
-    while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
-    while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
-    return s;
-}
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
-
-bool same(std::string_view a, std::string_view b) {
-    if (a.size() != b.size()) return false;
-    for (size_t i = 0; i < a.size(); i++)
-        if (lower(a[i]) != lower(b[i])) return false;
-    return true;
-}
-
-// Is `token` a member of a comma list?
-bool list_has(std::string_view list, std::string_view token) {
-    while (true) {
-        size_t comma = list.find(',');
-        if (same(trim(list.substr(0, comma)), token)) return true;
-        if (comma == std::string_view::npos) return false;
-        list.remove_prefix(comma + 1);
-    }
-}
-
-uint32_t field_count(const HttpIn *in, std::string_view name) {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < in->request.headers_count; i++) n += text_at(in, in->fields[i].name, in->fields[i].name_len) == name;
-    return n;
-}
-
-std::string_view field(const HttpIn *in, std::string_view name) { return http_header(&in->request, name); }
-
-bool any_field_has(const HttpIn *in, std::string_view name, std::string_view token) {
-    for (uint32_t i = 0; i < in->request.headers_count; i++) {
-        const Field &f = in->fields[i];
-        if (text_at(in, f.name, f.name_len) == name && list_has(text_at(in, f.value, f.value_len), token)) return true;
-    }
-    return false;
-}
-
-int refuse(HttpIn *in, Err err, const char *sentence = nullptr) {
-    if (in->err == Err::ok) in->err = err, in->sentence = sentence;
-    return -1;
-}
-
-bool is_token_char(unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != nullptr);
-}
-
-int hex(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c = lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-// Decodes in place; returns the new length, or -1 on a bad escape.
-ptrdiff_t percent_decode(char *text, size_t len, bool plus_is_space) {
-    size_t to = 0;
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (c == '%') {
-            if (len - i < 3) return -1;
-            int high = hex(text[i + 1]), low = hex(text[i + 2]);
-            if (high < 0 || low < 0) return -1;
-            c = (char)(high << 4 | low);
-            i += 2;
-        } else if (c == '+' && plus_is_space) {
-            c = ' ';
-        }
-        text[to++] = c;
-    }
-    return (ptrdiff_t)to;
-}
-
-// ---------------------------------------------------------------- the request line
-
-// "METHOD SP target SP HTTP/d.d": exactly that, before llhttp sees it, so that its answers can be told apart.
-void check_request_line(HttpIn *in) {
-    std::string_view line = buf_view(in->head).substr(0, buf_view(in->head).find('\r'));
-    size_t method = line.find(' ');
-    if (method == std::string_view::npos || method == 0) return (void)refuse(in, Err::bad_request, "The request line is malformed.");
-    for (char c : line.substr(0, method))
-        if (!is_token_char((unsigned char)c)) return (void)refuse(in, Err::bad_request, "The method is malformed.");
-    size_t target = line.find(' ', method + 1);
-    if (target == std::string_view::npos || target == method + 1 || line.find(' ', target + 1) != std::string_view::npos)
-        return (void)refuse(in, Err::bad_request, "The request line is malformed.");
-    for (char c : line.substr(method + 1, target - method - 1))
-        if (c <= 0x20 || c == 0x7f || c == '#') return (void)refuse(in, Err::bad_request, "The request's target is malformed.");
-    std::string_view version = line.substr(target + 1);
-    bool shape = version.size() == 8 && version.starts_with("HTTP/") && version[6] == '.' && version[5] >= '0' && version[5] <= '9' &&
-                 version[7] >= '0' && version[7] <= '9';
-    if (!shape) return (void)refuse(in, Err::bad_request, "The version is malformed.");
-    if (version[5] != '1' || version[7] > '1') return (void)refuse(in, Err::bad_version);
-    in->minor = (uint8_t)(version[7] - '0');
-}
-
-// The target's path decoded, its query raw. Absolute form is for Host to agree with.
-void take_target(HttpIn *in, char *at, size_t len) {
-    HttpRequest &r = in->request;
-    std::string_view target(at, len);
-    if (target == "*" && r.method == HttpMethod::options) return (void)(r.path = target);
-    if (same(target.substr(0, 7), "http://") || same(target.substr(0, 8), "https://")) {
-        size_t authority = target.find("//") + 2;
-        size_t end = target.find_first_of("/?", authority);
-        if (end == std::string_view::npos) end = len;
-        if (!same(target.substr(authority, end - authority), r.host)) return (void)refuse(in, Err::bad_request, "The target names another host than Host.");
-        // "http://host?query" has no path, and the '/' that it means fits over the last byte of the host.
-        if (end == len || target[end] == '?') at[--end] = '/';
-        target.remove_prefix(end);
-        at += end;
-    }
-    if (!target.starts_with('/')) return (void)refuse(in, Err::bad_request, "The target does not begin with a slash.");
-    size_t question = target.find('?');
-    if (question != std::string_view::npos) r.query = target.substr(question + 1);
-    ptrdiff_t decoded = percent_decode(at, question == std::string_view::npos ? target.size() : question, false);
-    if (decoded < 0) return (void)refuse(in, Err::bad_request, "The path has a bad escape.");
-    r.path = {at, (size_t)decoded};
-    for (unsigned char c : r.path)
-        if (c < 0x20 || c == 0x7f) return (void)refuse(in, Err::bad_request, "The path has a control character.");
-    if (!utf8_valid(r.path)) return (void)refuse(in, Err::bad_request, "The path is not valid UTF-8.");
-    for (size_t i = r.path.find("/.."); i != std::string_view::npos; i = r.path.find("/..", i + 1))
-        if (i + 3 == r.path.size() || r.path[i + 3] == '/') return (void)refuse(in, Err::bad_request, "The path goes up.");
-}
-
-// ---------------------------------------------------------------- what llhttp lets through
-
-bool has_body(const HttpIn *in) {
-    std::string_view length = field(in, "content-length");
-    return http_has_header(&in->request, "transfer-encoding") || length.find_first_not_of('0') != std::string_view::npos;
-}
-
-bool length_is_wrong(const HttpIn *in) {
-    if (!http_has_header(&in->request, "content-length")) return false;
-    std::string_view length = field(in, "content-length");
-    return field_count(in, "content-length") > 1 || length.empty() || length.size() > 19 || length.find_first_not_of("0123456789") != std::string_view::npos;
-}
-
-bool body_is_too_large(const HttpIn *in) {
-    uint64_t bytes = 0;
-    std::string_view length = field(in, "content-length");
-    std::from_chars(length.data(), length.data() + length.size(), bytes);
-    return bytes > http_body_bytes_max;
-}
-
-bool asks_for_websocket(const HttpIn *in) { return any_field_has(in, "upgrade", "websocket"); }
-
-// One row for each thing that a head may not have. Research behind it: what conformance suites got past llhttp 8.1.
-struct HeadCheck {
-    bool (*broken)(const HttpIn *in);
-    Err err;
-    const char *sentence;
-};
-constexpr HeadCheck head_checks[] = {
-    {[](const HttpIn *in) { return in->minor == 1 && field_count(in, "host") == 0; }, Err::bad_request, "HTTP/1.1 needs a Host."},
-    {[](const HttpIn *in) { return field_count(in, "host") > 1; }, Err::bad_request, "There is more than one Host."},
-    {[](const HttpIn *in) { return field_count(in, "host") == 1 && !host_syntax_ok(field(in, "host")); }, Err::bad_request, "Host is malformed."},
-    {[](const HttpIn *in) { return field_count(in, "origin") > 1; }, Err::bad_request, "There is more than one Origin."},
-    {length_is_wrong, Err::bad_request, "Content-Length is malformed."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") > 1; }, Err::bad_request, "There is more than one Transfer-Encoding."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") == 1 && !same(field(in, "transfer-encoding"), "chunked"); }, Err::bad_request,
-     "The only Transfer-Encoding here is chunked."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") > 0 && field_count(in, "content-length") > 0; }, Err::bad_request,
-     "Content-Length and Transfer-Encoding exclude each other."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") > 0 && in->minor == 0; }, Err::bad_request, "HTTP/1.0 has no Transfer-Encoding."},
-    {[](const HttpIn *in) { return (in->request.method == HttpMethod::get || in->request.method == HttpMethod::head) && has_body(in); }, Err::bad_request,
-     "A GET or HEAD has no body."},
-    {[](const HttpIn *in) { return asks_for_websocket(in) && has_body(in); }, Err::bad_request, "A handshake has no body."},
-    {body_is_too_large, Err::too_large, nullptr},
-};
-
-// RFC 6455 §4.2.1.
-bool websocket_handshake(const HttpIn *in) {
-    if (in->request.method != HttpMethod::get || in->minor != 1 || !asks_for_websocket(in) || !any_field_has(in, "connection", "upgrade")) return false;
-    if (field(in, "sec-websocket-version") != "13" || field_count(in, "sec-websocket-key") != 1) return false;
-    std::string_view key = field(in, "sec-websocket-key"); // 16 bytes in base64
-    if (key.size() != 24 || !key.ends_with("==")) return false;
-    for (char c : key.substr(0, 22))
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '/')) return false;
-    return strchr("AQgw", key[21]) != nullptr; // the last sextet has 2 bits of the 16th byte
-}
-
-bool is_trusted(const Address &a) {
-    for (uint32_t i = 0; i < net.options.trusted_count; i++)
-        if (cidr_contains(net.options.trusted[i], a)) return true;
-    return false;
-}
-
-// An entry of X-Forwarded-For; some proxies add the port.
-bool forwarded_parse(std::string_view text, Address *out) {
-    if (address_parse(text, out)) return true;
-    size_t colon = text.rfind(':');
-    if (colon == std::string_view::npos || (text[0] != '[' && text.find(':') != colon)) return false;
-    return address_parse(text.substr(0, colon), out);
-}
-
-// From the last entry back to the first that is not trusted: whatever is before it, anybody may have written.
-void take_client(HttpIn *in) {
-    HttpRequest &r = in->request;
-    r.client = in->conn->peer;
-    if (!is_trusted(r.client)) return;
-    for (uint32_t i = r.headers_count; i-- > 0;) {
-        const Field &f = in->fields[i];
-        if (text_at(in, f.name, f.name_len) != "x-forwarded-proto") continue;
-        std::string_view protos = text_at(in, f.value, f.value_len);
-        size_t comma = protos.rfind(',');
-        r.tls = same(trim(comma == std::string_view::npos ? protos : protos.substr(comma + 1)), "https");
-        break;
-    }
-    for (uint32_t i = r.headers_count; i-- > 0;) {
-        const Field &f = in->fields[i];
-        if (text_at(in, f.name, f.name_len) != "x-forwarded-for") continue;
-        std::string_view entries = text_at(in, f.value, f.value_len);
-        while (true) {
-            size_t comma = entries.rfind(',');
-            Address a;
-            if (!forwarded_parse(trim(comma == std::string_view::npos ? entries : entries.substr(comma + 1)), &a)) return;
-            r.client = a;
-            if (!is_trusted(a)) return;
-            if (comma == std::string_view::npos) break;
-            entries = entries.substr(0, comma);
-        }
-    }
-}
-
-void join_cookies(HttpIn *in) {
-    if (field_count(in, "cookie") < 2) return;
-    for (uint32_t i = 0; i < in->request.headers_count; i++) {
-        const Field &f = in->fields[i];
-        if (text_at(in, f.name, f.name_len) != "cookie") continue;
-        if (in->cookies.len > 0) buf_add(in->cookies, "; ");
-        buf_add(in->cookies, text_at(in, f.value, f.value_len));
-    }
-}
 
 // ---------------------------------------------------------------- llhttp's callbacks
 
@@ -262,34 +23,35 @@ int on_url(llhttp_t *p, const char *at, size_t len) {
     HttpIn *in = of(p);
     HttpRequest &r = in->request;
     // Kept raw until Host is known. It comes whole, since the head is given whole.
-    if (!r.path.empty() || len == 0) return refuse(in, Err::bad_request, "The request's target is malformed.");
+    if (!r.path.empty() || len == 0) return http_in_refuse(in, Err::bad_request, "The request's target is malformed.");
     r.path = {at, len};
     return 0;
 }
 
 int on_field(llhttp_t *p, const char *at, size_t len) {
     HttpIn *in = of(p);
-    if (in->head_done) return 0; // a trailer, which is not kept
-    if (len == 0) return refuse(in, Err::bad_request, "A header has no name."); // llhttp takes ": value"
-    if (in->request.headers_count == http_headers_max) return refuse(in, Err::head_too_large);
-    for (size_t i = 0; i < len; i++) ((char *)at)[i] = lower(at[i]);
+    if (in->head_done) return 0;                                                        // a trailer, which is not kept
+    if (len == 0) return http_in_refuse(in, Err::bad_request, "A header has no name."); // llhttp takes ": value"
+    if (in->request.headers_count == http_headers_max) return http_in_refuse(in, Err::head_too_large);
+    for (size_t i = 0; i < len; i++) ((char *)at)[i] = http_lower(at[i]);
     in->fields[in->request.headers_count++] = {(uint16_t)(at - in->head.data), (uint16_t)len, 0, 0};
     return 0;
 }
 
 int on_field_end(llhttp_t *p) {
     HttpIn *in = of(p);
-    return in->head_done && ++in->trailers > http_headers_max ? refuse(in, Err::head_too_large) : 0;
+    return in->head_done && ++in->trailers > http_headers_max ? http_in_refuse(in, Err::head_too_large) : 0;
 }
 
 int on_value(llhttp_t *p, const char *at, size_t len) {
     HttpIn *in = of(p);
     if (in->head_done) return 0;
-    if (in->request.headers_count == 0) return refuse(in, Err::bad_request);
+    if (in->request.headers_count == 0) return http_in_refuse(in, Err::bad_request);
     Field &f = in->fields[in->request.headers_count - 1];
     size_t from = (size_t)(at - in->head.data);
     if (f.value == 0) f.value = (uint16_t)from;
-    if (from != (size_t)f.value + f.value_len) return refuse(in, Err::bad_request); // pieces of one line, or it was folded
+    if (from != (size_t)f.value + f.value_len)
+        return http_in_refuse(in, Err::bad_request); // pieces of one line, or it was folded
     f.value_len = (uint16_t)(f.value_len + len);
     return 0;
 }
@@ -311,28 +73,11 @@ int on_head(llhttp_t *p) {
     case HTTP_OPTIONS: r.method = HttpMethod::options; break;
     default: r.method = HttpMethod::other;
     }
-    for (uint32_t i = 0; i < r.headers_count; i++) {
-        Field &f = in->fields[i];
-        std::string_view value = trim(text_at(in, f.value, f.value_len));
-        f.value = (uint16_t)(value.empty() ? 0 : value.data() - in->head.data);
-        f.value_len = (uint16_t)value.size();
-    }
-    for (const HeadCheck &check : head_checks)
-        if (check.broken(in)) return refuse(in, check.err, check.sentence);
-    r.host = field(in, "host");
-    take_target(in, (char *)r.path.data(), r.path.size());
-    if (in->err != Err::ok) return -1;
-    join_cookies(in);
-    take_client(in);
-    r.host_ok = host_allowed(r.host, net.options.origins);
-    r.origin_present = http_has_header(&r, "origin");
-    r.origin_ok = r.origin_present && origin_matches(field(in, "origin"), r.host, r.tls, net.options.origins);
-    r.upgrade_websocket = websocket_handshake(in);
-    in->expects = in->minor == 1 && has_body(in) && same(field(in, "expect"), "100-continue");
-    return 0;
+    return http_judge_head(in) ? 0 : -1;
 }
 
-// Between the data of chunks are only sizes, extensions and trailers: their lines end in CRLF, whatever llhttp may think of a bare LF.
+// Between the data of chunks are only sizes, extensions and trailers: their lines end in CRLF, whatever llhttp may think of a
+// bare LF.
 bool framing_ok(HttpIn *in, const char *from, const char *to) {
     for (; from < to; from++) {
         char c = *from;
@@ -347,10 +92,11 @@ bool framing_ok(HttpIn *in, const char *from, const char *to) {
 
 int on_body(llhttp_t *p, const char *at, size_t len) {
     HttpIn *in = of(p);
-    if (in->chunked && !framing_ok(in, in->data_end, at)) return refuse(in, Err::bad_request, "The body's chunks are malformed.");
+    if (in->chunked && !framing_ok(in, in->data_end, at))
+        return http_in_refuse(in, Err::bad_request, "The body's chunks are malformed.");
     in->data_end = at + len;
     in->before = 0;
-    if (in->body.len + len > http_body_bytes_max) return refuse(in, Err::too_large);
+    if (in->body.len + len > http_body_bytes_max) return http_in_refuse(in, Err::too_large);
     buf_add(in->body, {at, len});
     return 0;
 }
@@ -395,7 +141,7 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
     for (; i < len; i++) {
         char c = data[i];
         if ((in->before == '\r') != (c == '\n')) {
-            refuse(in, Err::bad_request, "A line does not end in CR LF.");
+            http_in_refuse(in, Err::bad_request, "A line does not end in CR LF.");
             return len;
         }
         in->before = c;
@@ -413,20 +159,20 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
             in->head.len = 0;
             kept = i + 1;
             if (++in->blank_lines <= blank_lines_max) continue;
-            refuse(in, Err::bad_request, "The request line is missing.");
+            http_in_refuse(in, Err::bad_request, "The request line is missing.");
             return len;
         }
         if (((unsigned char)c < 0x20 && c != '\t') || c == 0x7f) {
-            refuse(in, Err::bad_request, "The head has a control character.");
+            http_in_refuse(in, Err::bad_request, "The head has a control character.");
             return len;
         }
         if (in->line_bytes++ == 0 && (c == ' ' || c == '\t')) {
-            refuse(in, Err::bad_request, "A line begins with white space.");
+            http_in_refuse(in, Err::bad_request, "A line begins with white space.");
             return len;
         }
     }
     if (in->head.len + i - kept > http_head_bytes_max) {
-        refuse(in, Err::head_too_large);
+        http_in_refuse(in, Err::head_too_large);
         return len;
     }
     buf_add(in->head, {data + kept, i - kept});
@@ -434,16 +180,16 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
 }
 
 void parse_head(HttpIn *in) {
-    check_request_line(in);
+    http_check_request_line(in);
     if (in->err != Err::ok) return;
     llhttp_init(&in->parser, HTTP_REQUEST, settings());
     in->parser.data = in;
     llhttp_errno_t r = llhttp_execute(&in->parser, in->head.data, in->head.len);
     if (r == HPE_OK || r == HPE_PAUSED || in->err != Err::ok) return;
     // From SOURCE on the methods are other protocols', and llhttp only complains that those are not spoken.
-    if (r == HPE_INVALID_METHOD || in->parser.method >= HTTP_SOURCE) refuse(in, Err::bad_method_unknown);
-    else if (r == HPE_INVALID_VERSION) refuse(in, Err::bad_version);
-    else refuse(in, Err::bad_request, "The request is malformed.");
+    if (r == HPE_INVALID_METHOD || in->parser.method >= HTTP_SOURCE) http_in_refuse(in, Err::bad_method_unknown);
+    else if (r == HPE_INVALID_VERSION) http_in_refuse(in, Err::bad_version);
+    else http_in_refuse(in, Err::bad_request, "The request is malformed.");
 }
 
 // Returns how much was taken: all, or up to the request's end.
@@ -452,12 +198,13 @@ size_t take_body(HttpIn *in, const char *data, size_t len) {
     llhttp_errno_t r = llhttp_execute(&in->parser, data, len);
     const char *end = r == HPE_PAUSED ? llhttp_get_error_pos(&in->parser) : data + len;
     if (r != HPE_OK && r != HPE_PAUSED) {
-        refuse(in, Err::bad_request, "The body is malformed.");
+        http_in_refuse(in, Err::bad_request, "The body is malformed.");
         return len;
     }
-    if (in->chunked && !framing_ok(in, in->data_end, end)) refuse(in, Err::bad_request, "The body's chunks are malformed.");
+    if (in->chunked && !framing_ok(in, in->data_end, end))
+        http_in_refuse(in, Err::bad_request, "The body's chunks are malformed.");
     // The smallest honest chunks have six bytes of framing for one of data.
-    if (in->framing_bytes > http_head_bytes_max + 8 * in->body.len) refuse(in, Err::too_large);
+    if (in->framing_bytes > http_head_bytes_max + 8 * in->body.len) http_in_refuse(in, Err::too_large);
     return (size_t)(end - data);
 }
 
@@ -525,61 +272,3 @@ HttpRequest *http_pending(ConnId id) {
 HttpRequest *http_request_of(Conn *c) { return c->http != nullptr ? &c->http->request : nullptr; }
 bool http_keeps_alive(const HttpRequest *r) { return r->conn->http->keep_alive; }
 bool http_is_1_0(const HttpRequest *r) { return r->conn->http->head_done && r->conn->http->minor == 0; }
-
-bool http_has_header(const HttpRequest *r, std::string_view name) { return field_count(r->conn->http, name) > 0; }
-
-std::string_view http_header(const HttpRequest *r, std::string_view name) {
-    const HttpIn *in = r->conn->http;
-    if (name == "cookie" && in->cookies.len > 0) return buf_view(in->cookies);
-    for (uint32_t i = 0; i < r->headers_count; i++) {
-        const Field &f = in->fields[i];
-        if (text_at(in, f.name, f.name_len) == name) return text_at(in, f.value, f.value_len);
-    }
-    return {};
-}
-
-std::string_view http_joined(const HttpRequest *r, std::string_view name, Buf &room) {
-    const HttpIn *in = r->conn->http;
-    if (field_count(in, name) < 2) return http_header(r, name);
-    for (uint32_t i = 0; i < r->headers_count; i++) {
-        const Field &f = in->fields[i];
-        if (text_at(in, f.name, f.name_len) != name) continue;
-        if (room.len > 0) buf_add_char(room, ',');
-        buf_add(room, text_at(in, f.value, f.value_len));
-    }
-    return buf_view(room);
-}
-
-bool http_query(const HttpRequest *r, std::string_view name, Buf &out) {
-    std::string_view rest = r->query;
-    while (!rest.empty()) {
-        size_t end = rest.find('&');
-        std::string_view pair = rest.substr(0, end);
-        rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-        size_t equals = pair.find('=');
-        if (pair.substr(0, equals) != name) continue;
-        size_t before = out.len;
-        if (equals != std::string_view::npos) buf_add(out, pair.substr(equals + 1));
-        ptrdiff_t decoded = out.len == before ? 0 : percent_decode(out.data + before, out.len - before, true);
-        out.len = before + (decoded < 0 ? 0 : (size_t)decoded);
-        if (decoded >= 0 && utf8_valid(buf_view(out).substr(before))) return true;
-        out.len = before;
-        return false;
-    }
-    return false;
-}
-
-bool http_cookie_next(const HttpRequest *r, std::string_view name, size_t *at, std::string_view *value) {
-    std::string_view all = http_header(r, "cookie");
-    while (*at < all.size()) {
-        size_t end = all.find(';', *at);
-        std::string_view pair = trim(all.substr(*at, end == std::string_view::npos ? end : end - *at));
-        *at = end == std::string_view::npos ? all.size() : end + 1;
-        size_t equals = pair.find('=');
-        if (equals == std::string_view::npos || pair.substr(0, equals) != name) continue;
-        *value = pair.substr(equals + 1);
-        if (value->size() >= 2 && value->front() == '"' && value->back() == '"') *value = value->substr(1, value->size() - 2);
-        return true;
-    }
-    return false;
-}

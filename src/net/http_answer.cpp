@@ -1,6 +1,6 @@
-// Answers: HttpAnswer to bytes, with the lines that every response carries (PROTOCOL §2.1), and what happens to the connection afterwards: the next
-// request, or our side is shut and the rest drained. Owns nothing; small bodies are copied behind the head, static ones are sent from where they are.
-// Loop thread only.
+// Answers: HttpAnswer to bytes, with the lines that every response carries (PROTOCOL §2.1), and what happens to the connection
+// afterwards: the next request, or our side is shut and the rest drained. Owns nothing; small bodies are copied behind the head,
+// static ones are sent from where they are. Loop thread only.
 #include <string.h>
 #include <time.h>
 
@@ -17,6 +17,7 @@ struct Reason {
     int status;
     const char *phrase;
 };
+// clang-format off
 constexpr Reason reasons[] = {
     {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"},
     {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"}, {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"},
@@ -26,6 +27,7 @@ constexpr Reason reasons[] = {
     {500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
     {507, "Insufficient Storage"},
 };
+// clang-format on
 
 const char *reason_of(int status) {
     for (const Reason &r : reasons)
@@ -33,17 +35,18 @@ const char *reason_of(int status) {
     return "Status"; // a phrase may be anything (RFC 9112 §4)
 }
 
-constexpr std::string_view security_headers =
-    "X-Content-Type-Options: nosniff\r\n"
-    "Referrer-Policy: no-referrer\r\n"
-    "Cross-Origin-Opener-Policy: same-origin\r\n"
-    "Cross-Origin-Resource-Policy: same-origin\r\n"
-    "X-Frame-Options: DENY\r\n";
+constexpr std::string_view security_headers = "X-Content-Type-Options: nosniff\r\n"
+                                              "Referrer-Policy: no-referrer\r\n"
+                                              "Cross-Origin-Opener-Policy: same-origin\r\n"
+                                              "Cross-Origin-Resource-Policy: same-origin\r\n"
+                                              "X-Frame-Options: DENY\r\n";
 
 // Older browsers do not count ws: and wss: of the own host to 'self', so they are named; the host only when it was checked.
 void add_policy(Buf &out, const HttpRequest *r) {
-    buf_add(out, "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self'; "
-                 "manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; connect-src 'self'");
+    buf_add(out, "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+                 "media-src 'self'; "
+                 "manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+                 "connect-src 'self'");
     if (r != nullptr && r->host_ok && !r->host.empty()) {
         buf_add(out, " ws://");
         buf_add(out, r->host);

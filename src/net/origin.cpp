@@ -1,5 +1,5 @@
-// The host and origin rules of PROTOCOL §2.2: who may be named in Host (against DNS rebinding), and which Origin is ours (against requests
-// that other sites make a browser send). Declared in address.h. Pure functions over text, any thread.
+// The host and origin rules of PROTOCOL §2.2: who may be named in Host (against DNS rebinding), and which Origin is ours (against
+// requests that other sites make a browser send). Declared in address.h. Pure functions over text, any thread.
 #include "net/address.h"
 
 #include <string.h>
@@ -117,8 +117,8 @@ bool origin_matches(std::string_view origin, std::string_view host, bool tls, co
     }
     HostPort h;
     if (!host_split(host, &h) || !same(h.name, o.host.name)) return false;
-    // A browser leaves the port out of Host when it is its scheme's own. Which scheme that was we know only when a trusted proxy says so; a proxy
-    // that is not trusted may be in front of us, and then the origin's scheme is the only one we are told.
+    // A browser leaves the port out of Host when it is its scheme's own. Which scheme that was we know only when a trusted proxy
+    // says so; a proxy that is not trusted may be in front of us, and then the origin's scheme is the only one we are told.
     uint32_t port = h.port_given ? h.port : tls || o.tls ? 443 : 80;
     return port == o.host.port;
 }

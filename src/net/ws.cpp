@@ -1,6 +1,7 @@
-// WebSockets: bytes to whole text messages and back. A wslay context (8.6 KB) is on loan while something is in flight: taken at the first byte of a frame,
-// given back at a boundary. It is fed one frame at a time, so that a pause, a close or a full queue takes effect between two messages. wslay's own answers
-// (pong, close) leave as private frames. Owns the loan. Loop thread only. The handshake's negotiation is ws_accept.cpp's part.
+// WebSockets: bytes to whole text messages and back. A wslay context (8.6 KB) is on loan while something is in flight: taken at
+// the first byte of a frame, given back at a boundary. It is fed one frame at a time, so that a pause, a close or a full queue
+// takes effect between two messages. wslay's own answers (pong, close) leave as private frames. Owns the loan. Loop thread only.
+// The handshake's negotiation is ws_accept.cpp's part.
 #include "net/ws.h"
 
 #include <stdlib.h>
@@ -25,20 +26,20 @@ constexpr uint8_t rsv1_bit = 0x40;
 struct WsIn {
     wslay_event_context_ptr ctx;
     Conn *conn;
-    const char *data;        // of this feeding: what wslay has not been given
+    const char *data; // of this feeding: what wslay has not been given
     size_t left;
-    unsigned char head[14];  // the frame header that is passing through
-    uint8_t head_len;        // 0: at a frame boundary
+    unsigned char head[14]; // the frame header that is passing through
+    uint8_t head_len;       // 0: at a frame boundary
     uint8_t head_need;
-    bool control;            // the frame is one
-    bool packed;             // the message has RSV1
-    bool open;               // a message has begun and not ended
-    bool running;            // wslay is on the stack
-    bool doomed;             // the connection has ended meanwhile
-    bool replied;            // a pong waits in the private queue
+    bool control; // the frame is one
+    bool packed;  // the message has RSV1
+    bool open;    // a message has begun and not ended
+    bool running; // wslay is on the stack
+    bool doomed;  // the connection has ended meanwhile
+    bool replied; // a pong waits in the private queue
     bool peer_closed;
-    uint16_t peer_code;      // 0: none was given
-    uint16_t fail;           // close code for a fault of the peer's; 0: none
+    uint16_t peer_code; // 0: none was given
+    uint16_t fail;      // close code for a fault of the peer's; 0: none
     const char *fail_reason;
     uint64_t payload_left;
     uint32_t fragments;
@@ -85,7 +86,8 @@ ssize_t would_block(wslay_event_context_ptr ctx) {
     return -1;
 }
 
-// A control frame's payload is given whole: wslay checks the reason of a close piece by piece, and skips two bytes of each. True when it is complete.
+// A control frame's payload is given whole: wslay checks the reason of a close piece by piece, and skips two bytes of each. True
+// when it is complete.
 bool take_control(WsIn *in) {
     size_t n = (size_t)std::min<uint64_t>(in->payload_left, in->left);
     memcpy(in->control_payload + in->control_len, in->data, n);
@@ -100,9 +102,7 @@ bool take_control(WsIn *in) {
 ssize_t on_want_bytes(wslay_event_context_ptr ctx, uint8_t *to, size_t room, int, void *user) {
     WsIn *in = (WsIn *)user;
     if (in->head_len == 0 && !in->doomed) take_replies(in);
-    if (in->left == 0 || in->doomed || (in->head_len == 0 && !conn_wants_input(in->conn))) {
-        return would_block(ctx);
-    }
+    if (in->left == 0 || in->doomed || (in->head_len == 0 && !conn_wants_input(in->conn))) { return would_block(ctx); }
     size_t n = 0;
     while (n < room && in->left > 0 && (in->head_len < 2 || in->head_len < in->head_need)) {
         unsigned char byte = (unsigned char)*in->data++;

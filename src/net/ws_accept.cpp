@@ -1,5 +1,6 @@
-// The handshake's answer (RFC 6455 §4.2.2) and the negotiation of permessage-deflate (RFC 7692 §7.1): every valid offer is taken, always without context
-// takeover on both sides, because one deflated frame is shared by all. Owns the mode of --deflate. Loop thread only.
+// The handshake's answer (RFC 6455 §4.2.2) and the negotiation of permessage-deflate (RFC 7692 §7.1): every valid offer is taken,
+// always without context takeover on both sides, because one deflated frame is shared by all. Owns the mode of --deflate. Loop
+// thread only.
 #include <string.h>
 
 #include "base/assert.h"
@@ -46,7 +47,8 @@ bool offer_parse(std::string_view params, Offer *offer) {
         std::string_view param = cut(&params, ';');
         size_t equals = param.find('=');
         bool has_value = equals != std::string_view::npos;
-        std::string_view name = trim(param.substr(0, equals)), value = has_value ? trim(param.substr(equals + 1)) : std::string_view();
+        std::string_view name = trim(param.substr(0, equals)),
+                         value = has_value ? trim(param.substr(equals + 1)) : std::string_view();
         if (name == "server_no_context_takeover" && !has_value && !offer->server_fresh) {
             offer->server_fresh = true;
         } else if (name == "client_no_context_takeover" && !has_value && !offer->client_fresh) {
