@@ -319,6 +319,11 @@ function scrolled() {
     const anchor = anchorNow();
     render(Math.max(0, first - AROUND), Math.min(items.length, last + 1 + AROUND));
     if (anchor && nodes.has(anchor.key)) restore(anchor);
+    else {
+      // A leap into what was only guessed at: the guess comes true, or the view would be on blank paper.
+      const entry = nodes.get(items[first].key);
+      log.scrollTop += entry.node.getBoundingClientRect().top - log.getBoundingClientRect().top;
+    }
   }
   after();
 }

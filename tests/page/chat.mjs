@@ -49,6 +49,21 @@ test('a taken name and a short password are said in an alert, the input stays', 
   await page.context().close()
 }, { timeout: 30_000 })
 
+test('too many tries are told with how long to wait', async () => {
+  const strict = await startServer({ args: ['--login-rate', '2'] })
+  const page = await visitor(strict)
+  await page.goto(`${strict.url}/login`)
+  await page.getByRole('textbox', { name: 'Username' }).fill('nobody')
+  for (let i = 0; i < 3; i++) {
+    await page.getByLabel('Password').fill(`wrong password ${i}`)
+    const answered = page.waitForResponse('**/api/login')
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await answered
+  }
+  await page.getByRole('alert').filter({ hasText: /Wait \d+ seconds? and try again/ }).waitFor()
+  await page.context().close()
+}, { timeout: 30_000 })
+
 test('a second person shows among the people at once', async () => {
   bob = await registered(server, 'bob')
   const people = alice.getByRole('complementary', { name: 'People' })
