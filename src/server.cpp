@@ -74,7 +74,8 @@ static bool raise_limits() {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
-    return signal(SIGPIPE, SIG_IGN) != SIG_ERR;
+    // A peer that has gone and a file size limit are error codes, not the end.
+    return signal(SIGPIPE, SIG_IGN) != SIG_ERR && signal(SIGXFSZ, SIG_IGN) != SIG_ERR;
 }
 
 static void session_ended(Session *session) { sockets_of_session_close(session); }
