@@ -79,7 +79,7 @@ function start() {
   addEventListener('focus', () => { log.reread(); title(); });
   document.addEventListener('visibilitychange', () => { log.reread(); });
   socket.start({
-    frame(f) { if (Object.prototype.hasOwnProperty.call(FRAMES, f.type)) FRAMES[f.type](f); },
+    frame(f) { if (!$('#blocked') && Object.prototype.hasOwnProperty.call(FRAMES, f.type)) FRAMES[f.type](f); },
     change: connection,
     gone,
   });
@@ -90,6 +90,7 @@ const askHistory = (room) => socket.request({ type: 'history', room, limit: 50 }
 // The lamp, the word and the banner. The countdown stands outside the status, or a screen reader would count along.
 let shownState = '';
 function connection() {
+  if ($('#blocked')) return;
   const up = link.state === 'up';
   const away = !up && navigator.onLine === false;
   const word = up ? 'Connected' : away ? 'Offline' : link.tried ? 'Reconnecting…' : 'Connecting…';
@@ -109,7 +110,6 @@ function connection() {
   const seconds = Math.max(0, Math.ceil((link.due - performance.now()) / 1000));
   $('#banner b').textContent = link.problem || `No connection to ${location.host}.`;
   $('#wait').textContent = `${link.state === 'connecting' ? 'Trying…' : `Next try in ${seconds} s.`} What you write waits here and goes out in order.`;
-  $('#retry').disabled = link.state === 'connecting';
 }
 
 // The session has ended, or the account is blocked: the page says so and offers only what is left to do.

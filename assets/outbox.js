@@ -107,7 +107,8 @@ export function pump() {
   if (!state.rooms.has(e.room)) return fail(e, 'you are no longer in this room');
   const frame = { type: 'message', room: e.room, text: e.text, nonce: e.nonce };
   if (e.reply) frame.reply = e.reply;
-  if (send(frame)) flying = { nonce: e.nonce, since: performance.now() };
+  flying = { nonce: e.nonce, since: performance.now() };
+  if (!send(frame)) flying = null;
 }
 
 export function cut() { flying = null; }

@@ -7,7 +7,7 @@ const PLAIN_MAX = 10000;      // the longest pause, ms; after "overloaded" it is
 const QUIET = 45000;          // a line that said nothing for so long is asked for a sign of life
 const PATIENCE = 8000;        // and has so long to give it
 
-// What the page shows: state is 'connecting', 'up' or 'down'; when down, `due` is the time of the next try.
+// What the page shows: state is 'connecting', 'up', 'down' or 'over'; when down, `due` is the time of the next try.
 export const link = { state: 'connecting', due: 0, tried: false, problem: '' };
 
 let hooks = null;             // {frame(f), change(), gone(why)}: who listens
@@ -112,17 +112,24 @@ async function lost(code, opened) {
   socket = null;
   for (const w of waiting.values()) w.reject({ code: 'closed', message: 'The connection was lost.' });
   waiting.clear();
-  if (code === 4001) return hooks.gone('ended');
-  if (code === 4002) return hooks.gone('blocked');
+  if (code === 4001) return over('ended');
+  if (code === 4002) return over('blocked');
   pause(code);
   if (opened) return;
   // A refused handshake looks like any other failure to a page: the API tells whether it is the session.
   try {
     await call('GET', '/api/me');
   } catch (e) {
-    if (e.status === 401) hooks.gone('ended');
-    else if (e.code === 'blocked') hooks.gone('blocked');
+    if (e.status === 401) over('ended');
+    else if (e.code === 'blocked') over('blocked');
   }
+}
+
+// There is no way back: nothing more is tried.
+function over(why) {
+  clearTimeout(timer);
+  link.state = 'over';
+  hooks.gone(why);
 }
 
 function pause(code) {

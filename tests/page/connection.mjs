@@ -147,6 +147,46 @@ test('a failed message says why and offers to retry or to remove it', async () =
   await lost.waitFor({ state: 'detached' })
 }, { timeout: 20_000 })
 
+test('who writes faster than the server lets waits, and loses nothing', async () => {
+  const slow = await startServer({ args: ['--message-rate', '2/2'] })
+  const page = await registered(slow, 'hasty')
+  const want = Array.from({ length: 8 }, (_, i) => `hasty ${i}`)
+  for (const text of want) await say(page, text)
+  await ticked(page, 'hasty 7', 'sent')
+  assert.deepEqual(await texts(page), want)
+  assert.equal(await log(page).getByLabel('failed').count(), 0)
+  await page.reload()
+  await connected(page)
+  await message(page, 'hasty 7').waitFor()
+  assert.deepEqual(await texts(page), want)
+  await page.context().close()
+}, { timeout: 30_000 })
+
+test('a full disk fails a message in words; a retry sends it once there is room', async () => {
+  const full = await startServer({ quietEnd: true })
+  const page = await registered(full, 'filler')
+  await say(page, 'while there is room')
+  await ticked(page, 'while there is room', 'sent')
+  await page.evaluate(() => {
+    // The server's own refusal, word for word, in the place of its answer: no disk is filled for this.
+    const real = WebSocket.prototype.send
+    WebSocket.prototype.send = function (data) {
+      const f = JSON.parse(data)
+      if (f.type !== 'message') return real.call(this, data)
+      setTimeout(() => this.onmessage({ data: JSON.stringify({ type: 'error', code: 'storage_full', message: 'full', nonce: f.nonce }) }))
+    }
+    globalThis.room = () => { WebSocket.prototype.send = real }
+  })
+  await say(page, 'one too many')
+  await ticked(page, 'one too many', 'failed')
+  await message(page, 'one too many').getByText('server disk full').waitFor()
+  await shot(page, 'failed')
+  await page.evaluate(() => globalThis.room())
+  await message(page, 'one too many').getByRole('button', { name: 'Retry' }).click()
+  await ticked(page, 'one too many', 'sent')
+  await page.context().close()
+}, { timeout: 30_000 })
+
 test('a session that is ended elsewhere leads to the door at once', async () => {
   const other = await login(server, 'alice', PASSWORD)
   const { sessions } = await call(server, 'GET', '/api/me/sessions', { token: other.token })
