@@ -140,8 +140,9 @@ tidy: $(OUT)/gen/version.h $(DEPS_STAMP) ## clang-tidy and the house rules (tool
 	@tools/tidy
 	@tools/clang-tidy $(LANGUAGE) $(WARNINGS) $(CPPFLAGS) $(HARDEN)
 
-bench: all ## the load generator against a server of its own
-	tools/bench
+include tools/bench/bench.mk
+bench: all $(BENCH_PROGRAMS) ## measure it beside the floor and other servers (QUICK=1: less than a minute)
+	tools/bench/run
 
 fuzz: ## fuzz the parsers for a minute each (needs clang)
 	tools/fuzz

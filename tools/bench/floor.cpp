@@ -1,0 +1,245 @@
+// floor: the least that a program with one thread can do to hand a WebSocket message on to everybody, which is what the kernel
+// permits here. It parses nothing, stores nothing and knows nobody: frames read in one turn of the loop are put behind each
+// other, and each connection gets them in one write. `make bench` measures it beside everything else; a figure is worth as much
+// as its ratio to this one in the same minute.
+//   floor [--frame BYTES] [--page BYTES]
+// --frame grows each message with spaces to that many bytes (what another server sends for the same message); --page is the
+// length of the page that any request without an upgrade is answered with. Prints `listening on http://127.0.0.1:PORT`. One
+// thread, loopback only, for measuring only.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace {
+
+struct Bytes {
+    uint8_t *data = nullptr;
+    size_t len = 0, cap = 0;
+};
+
+struct Conn {
+    int fd;
+    uint32_t at; // its place in `all`
+    bool socket; // upgraded
+    bool waits_to_write;
+    Bytes in, out; // the rest of a frame cut in two; what the kernel would not take
+};
+
+Conn **all;
+uint32_t all_count, all_cap;
+int poller;
+Bytes turn; // the frames of this turn
+Bytes page; // the whole answer to a request without an upgrade
+size_t frame_bytes;
+uint8_t read_buffer[1 << 18];
+
+void *must(void *p) {
+    if (p == nullptr) {
+        fprintf(stderr, "floor: out of memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+uint8_t *bytes_room(Bytes &b, size_t more) {
+    if (b.len + more > b.cap) {
+        b.cap = (b.len + more) * 2;
+        b.data = static_cast<uint8_t *>(must(realloc(b.data, b.cap)));
+    }
+    return b.data + b.len;
+}
+
+void bytes_add(Bytes &b, const void *data, size_t n) {
+    memcpy(bytes_room(b, n), data, n);
+    b.len += n;
+}
+
+void bytes_free(Bytes &b) {
+    free(b.data);
+    b = {};
+}
+
+void conn_watch(Conn *c, bool writing) {
+    if (c->waits_to_write == writing) return;
+    c->waits_to_write = writing;
+    epoll_event e = {.events = EPOLLIN | (writing ? uint32_t{EPOLLOUT} : 0u), .data = {.ptr = c}};
+    epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &e);
+}
+
+// The struct stays: an event of the same turn may still point at it. A measuring program ends soon.
+void conn_close(Conn *c) {
+    if (c->fd < 0) return;
+    close(c->fd);
+    c->fd = -1;
+    bytes_free(c->in);
+    bytes_free(c->out);
+    all[c->at] = all[--all_count];
+    all[c->at]->at = c->at;
+}
+
+void conn_write(Conn *c, const uint8_t *data, size_t n) {
+    size_t taken = 0;
+    if (c->out.len == 0) {
+        ssize_t w = send(c->fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (w < 0 && errno != EAGAIN) return; // reading will tell
+        if (w > 0) taken = static_cast<size_t>(w);
+    }
+    if (taken == n) return;
+    bytes_add(c->out, data + taken, n - taken);
+    conn_watch(c, true);
+}
+
+void conn_drain(Conn *c) {
+    ssize_t w = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (w <= 0) return;
+    c->out.len -= static_cast<size_t>(w);
+    memmove(c->out.data, c->out.data + w, c->out.len);
+    if (c->out.len != 0) return;
+    bytes_free(c->out);
+    conn_watch(c, false);
+}
+
+// The load generator always sends the key of RFC 6455's example, whose answer is known.
+constexpr char upgraded[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+void message_add(uint8_t *payload, size_t n, const uint8_t mask[4], uint8_t first) {
+    for (size_t i = 0; i < n; i++) payload[i] ^= mask[i & 3];
+    size_t whole = n < frame_bytes ? frame_bytes : n;
+    uint8_t head[4] = {first, static_cast<uint8_t>(whole)};
+    size_t head_bytes = 2;
+    if (whole >= 126) {
+        head[1] = 126;
+        head[2] = static_cast<uint8_t>(whole >> 8);
+        head[3] = static_cast<uint8_t>(whole);
+        head_bytes = 4;
+    }
+    bytes_add(turn, head, head_bytes);
+    bytes_add(turn, payload, n);
+    memset(bytes_room(turn, whole - n), ' ', whole - n);
+    turn.len += whole - n;
+}
+
+void conn_read(Conn *c) {
+    size_t had = c->in.len;
+    if (had != 0) memcpy(read_buffer, c->in.data, had);
+    ssize_t r = recv(c->fd, read_buffer + had, sizeof read_buffer - had, MSG_DONTWAIT);
+    if (r < 0 && errno == EAGAIN) return;
+    if (r <= 0) return conn_close(c);
+    uint8_t *p = read_buffer, *end = read_buffer + had + r;
+    while (!c->socket) {
+        auto *blank = static_cast<uint8_t *>(memmem(p, static_cast<size_t>(end - p), "\r\n\r\n", 4));
+        if (blank == nullptr) break;
+        c->socket = memmem(p, static_cast<size_t>(blank - p), "Sec-WebSocket-Key: ", 19) != nullptr;
+        p = blank + 4;
+        if (c->socket) conn_write(c, reinterpret_cast<const uint8_t *>(upgraded), sizeof upgraded - 1);
+        else conn_write(c, page.data, page.len);
+    }
+    while (c->socket && end - p >= 6) {
+        size_t n = p[1] & 127, head = 6;
+        if (n == 127) return conn_close(c);
+        if (n == 126) {
+            if (end - p < 8) break;
+            n = static_cast<size_t>(p[2] << 8 | p[3]);
+            head = 8;
+        }
+        if (static_cast<size_t>(end - p) < head + n) break;
+        if ((p[0] & 15) == 8) return conn_close(c);
+        if ((p[0] & 15) <= 2) message_add(p + head, n, p + head - 4, p[0]);
+        p += head + n;
+    }
+    bytes_free(c->in);
+    if (p < end) bytes_add(c->in, p, static_cast<size_t>(end - p));
+}
+
+void conns_accept(int listener) {
+    for (;;) {
+        int fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) return;
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        auto *c = static_cast<Conn *>(must(calloc(1, sizeof(Conn))));
+        if (all_count == all_cap) {
+            all_cap = all_cap ? all_cap * 2 : 64;
+            all = static_cast<Conn **>(must(realloc(all, all_cap * sizeof *all)));
+        }
+        c->fd = fd;
+        c->at = all_count;
+        all[all_count++] = c;
+        epoll_event e = {.events = EPOLLIN, .data = {.ptr = c}};
+        epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e);
+    }
+}
+
+void page_make(size_t body) {
+    char head[128];
+    int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %zu\r\n\r\n", body);
+    bytes_add(page, head, static_cast<size_t>(n));
+    memset(bytes_room(page, body), '.', body);
+    page.len += body;
+}
+
+int listen_loopback() {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t len = sizeof address;
+    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr *>(&address), len) != 0 || listen(fd, 4096) != 0 ||
+        getsockname(fd, reinterpret_cast<sockaddr *>(&address), &len) != 0) {
+        perror("floor: listen");
+        exit(1);
+    }
+    printf("listening on http://127.0.0.1:%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    size_t page_bytes = 3;
+    for (int i = 1; i < argc; i += 2) {
+        size_t *into = strcmp(argv[i], "--frame") == 0 ? &frame_bytes : strcmp(argv[i], "--page") == 0 ? &page_bytes : nullptr;
+        if (into == nullptr || i + 1 == argc || (*into = strtoul(argv[i + 1], nullptr, 10)) > 65535) {
+            fprintf(stderr, "usage: floor [--frame BYTES] [--page BYTES], each at most 65535\n");
+            return 2;
+        }
+    }
+    rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    page_make(page_bytes);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    int listener = listen_loopback();
+    epoll_event e = {.events = EPOLLIN, .data = {.ptr = nullptr}};
+    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &e);
+    static epoll_event events[1024];
+    for (;;) {
+        int n = epoll_wait(poller, events, 1024, -1);
+        for (int i = 0; i < n; i++) {
+            auto *c = static_cast<Conn *>(events[i].data.ptr);
+            if (c == nullptr) {
+                conns_accept(listener);
+                continue;
+            }
+            if (c->fd >= 0 && events[i].events & EPOLLOUT) conn_drain(c);
+            if (c->fd >= 0 && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) conn_read(c);
+        }
+        if (turn.len == 0) continue;
+        for (uint32_t i = 0; i < all_count; i++)
+            if (all[i]->socket) conn_write(all[i], turn.data, turn.len);
+        turn.len = 0;
+    }
+}
