@@ -244,6 +244,7 @@ static void dispatch(HttpRequest *r) {
 }
 
 void api_request(HttpRequest *r) {
+    metric_add(Metric::http_requests);
     dispatch(r);
 }
 
