@@ -183,6 +183,18 @@ test('everybody gets the same order from many talkers', async () => {
   }
 })
 
+test('rev is dense: what is refused takes none', async () => {
+  const first = await a.say('one')
+  await a.askRefused({ type: 'message', text: 'x', reply: 77777777 }, 'not_found')
+  await b.askRefused({ type: 'edit', id: first.id, text: 'x' }, 'forbidden')
+  await a.askRefused({ type: 'message', text: ' ' }, 'empty')
+  const second = await a.say('two')
+  assert.equal(second.rev, first.rev + 1)
+  a.send({ type: 'edit', id: first.id, text: 'one, edited' })
+  assert.equal((await a.until(f => f.id === first.id && f.edited)).rev, first.rev + 2)
+  assert.equal((await call(server, 'GET', '/api/me', { token: alice.token })).rev, first.rev + 2)
+})
+
 test('a profile changed is a user frame to all, and a new user is too', async () => {
   await call(server, 'PATCH', '/api/me', { token: bob.token, json: { display_name: 'Robert' } }, 200)
   const f = await a.until(x => x.type === 'user' && x.user.username === 'bob' && x.user.display_name === 'Robert')

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { metric, online, register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
-import { eventually, measured, test } from '../support/suite.mjs'
+import { eventually, measured, sleep, test } from '../support/suite.mjs'
 
 const server = await startServer()
 const alice = await register(server, 'alice'), bob = await register(server, 'bob'), carol = await register(server, 'carol')
@@ -76,6 +76,23 @@ test('many slow readers cost little each', async () => {
   const grown = server.rss() - before
   assert.ok(!measured || grown < 20 * 1024 * 1024, `the server grew by ${(grown / 1e6).toFixed(1)} MB for 40 slow readers`)
   slow.forEach(s => s.cut())
+}, { timeout: 60_000 })
+
+test('who asks and does not read is not read either, and gets every answer in the end', async () => {
+  const lazy = await online(server, bob)
+  lazy.pause()
+  const before = server.rss()
+  for (let i = 0; i < 300; i++) lazy.send({ type: 'history', room: 1, limit: 200, ref: `h${i}` })
+  for (let i = 0; i < 20_000; i++) lazy.send({ type: 'ping', ref: `p${i}` })
+  for (let i = 0; i < 5; i++) await a.say(`meanwhile ${i}`)
+  await sleep(500)
+  const grown = server.rss() - before
+  assert.ok(!measured || grown < 12 * 1024 * 1024, `the server grew by ${(grown / 1e6).toFixed(1)} MB for 30 MB of answers that wait`)
+  lazy.resume()
+  await lazy.until(f => f.ref === 'p19999', 30_000)
+  const refs = lazy.log.filter(f => f.ref).map(f => f.ref)
+  assert.deepEqual(refs, [...Array.from({ length: 300 }, (_, i) => `h${i}`), ...Array.from({ length: 20_000 }, (_, i) => `p${i}`)])
+  await lazy.close()
 }, { timeout: 60_000 })
 
 test('what takes nothing although data waits is closed 4003', async () => {

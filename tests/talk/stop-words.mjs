@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { PASSWORD, call, cookieOf, http, login, online, refused, register, wsRefused } from '../support/client.mjs'
+import { PASSWORD, call, cookieOf, http, login, online, refused, register, registerAdmin, wsRefused } from '../support/client.mjs'
 import { startServer, temporary } from '../support/server.mjs'
 import { eventually, test } from '../support/suite.mjs'
 
@@ -88,6 +88,15 @@ test('the third violation blocks: a warning each time, then blocked and close 40
     assert.equal(typeof f.reason, 'string')
     await s.expectClose(4002)
   }
+})
+
+test('administrators see warnings and blocks, others do not', async () => {
+  const admin = await registerAdmin(strict)
+  const find = async token => (await call(strict, 'GET', '/api/users?q=carol', { token })).users.find(u => u.username === 'carol')
+  const seen = await find(admin.token)
+  assert.equal(seen.warnings, 3)
+  assert.equal(seen.blocked, true)
+  assert.ok(!('warnings' in await find(dora.token)))
 })
 
 test('a blocked user’s sessions stay, but every call and the handshake is 403 blocked', async () => {
