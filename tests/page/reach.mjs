@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { PASSWORD, online, register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
-import { axe, becomes, box, clean, connected, log, loggedIn, message, say, shot, visitor } from './lib/browser.mjs'
+import { axe, becomes, box, clean, connected, log, loggedIn, message, registered, say, shot, visitor } from './lib/browser.mjs'
 
 const server = await startServer()
 const bob = await register(server, 'bob')
@@ -228,6 +228,31 @@ test('right to left: the page mirrors and nothing breaks out', async () => {
   await page.evaluate(() => { document.documentElement.dir = 'ltr' })
   assert.equal(await message(page, 'صباح الخير').locator('p').evaluate(n => getComputedStyle(n).direction), 'rtl')
   assert.equal(await message(page, 'in two directions').locator('p').evaluate(n => getComputedStyle(n).direction), 'ltr')
+  await page.context().close()
+}, { timeout: 20_000 })
+
+test('plain http under a name of the LAN, no secure context: everything works', async () => {
+  const lan = { ...server, url: `http://station.lan:${server.port}` }
+  const page = await registered(lan, 'lan')
+  assert.equal(await page.evaluate(() => isSecureContext), false)
+  assert.equal(await page.evaluate(() => typeof crypto.randomUUID + typeof navigator.clipboard), 'undefinedundefined')
+  await say(page, 'over the air')
+  await message(page, 'over the air').getByLabel('sent', { exact: true }).waitFor()
+  await page.getByRole('button', { name: 'New room' }).click()
+  await page.getByRole('dialog').getByLabel('Name').fill('On the LAN')
+  await page.getByRole('button', { name: 'Create room' }).click()
+  await page.getByRole('heading', { name: 'It is quiet in here' }).waitFor()
+  await page.context().close()
+}, { timeout: 20_000 })
+
+test('the address to share can be copied there too', async () => {
+  const fresh = await startServer()
+  const page = await registered({ ...fresh, url: `http://station.lan:${fresh.port}` }, 'first')
+  await page.getByRole('button', { name: 'Copy address' }).click()
+  await page.getByRole('button', { name: 'Copied' }).waitFor()
+  await box(page).focus()
+  await page.keyboard.press('Control+V')
+  assert.equal(await box(page).inputValue(), `http://station.lan:${fresh.port}`)
   await page.context().close()
 }, { timeout: 20_000 })
 

@@ -20,7 +20,9 @@ if (!program) throw new Error('there is no Chromium: apt-get install chromium, o
 /** How long a page may take over what a person waits for. */
 export const PATIENCE = 10_000 * SLOW
 
-export const browser = await chromium.launch({ executablePath: program, headless: true, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] })
+// Every name leads to this machine: nothing else is ever asked, and a name of a LAN can be tried.
+export const browser = await chromium.launch({ executablePath: program, headless: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--host-resolver-rules=MAP * 127.0.0.1'] })
 atEnd('the browser ends', () => browser.close())
 
 const troubles = []
@@ -39,8 +41,9 @@ function watch(page, server) {
   page.on('pageerror', error => note(`script error: ${error.stack ?? error}`))
   page.on('console', message => {
     const text = message.text()
-    // A server that is away, or that says no to a call, is not the page's fault; everything else on the console is.
-    if (/net::ERR_|Failed to load resource|WebSocket connection to/.test(text)) return
+    // A server that is away or says no to a call, or a header that plain http cannot honour, is not the page's fault;
+    // everything else on the console is.
+    if (/net::ERR_|Failed to load resource|WebSocket connection to|Cross-Origin-Opener-Policy/.test(text)) return
     if (message.type() === 'error' || /Content Security Policy/i.test(text)) note(`console: ${text}`)
   })
   page.on('request', request => {
