@@ -11,12 +11,11 @@ const server = Bun.serve({
   },
   websocket: {
     perMessageDeflate: false,
-    publishToSelf: true,
     open(socket) {
       socket.subscribe('room');
     },
-    message(socket, text) {
-      socket.publish('room', text);
+    message(_socket, text) {
+      server.publish('room', text);
     },
   },
 });
