@@ -117,9 +117,11 @@ static void push_room(Hub *h, const Change &c, bool is_new, Buf &frame) {
 
 static void push_member(Hub *h, const Change &c, Buf &frame) {
     const Member *member = model_member(&h->model, c.member.room, c.member.user);
+    // Who has left again before the frame of having joined is sent is not told about the room any more.
+    int64_t room = 0;
     if (c.member.left || !member) frame_room_left(frame, c.rev, c.member.room);
-    else frame_room_joined(frame, c.rev, member);
-    ring_push(&h->ring, c.rev, {.kind = AudienceKind::users, .users = &c.member.user, .users_count = 1}, buf_view(frame));
+    else frame_room_joined(frame, c.rev, member), room = c.member.room;
+    ring_push(&h->ring, c.rev, {.kind = AudienceKind::users, .room = room, .users = &c.member.user, .users_count = 1}, buf_view(frame));
 }
 
 static void push_message(Hub *h, const Change &c, std::string_view ref, Buf &frame) {

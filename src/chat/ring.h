@@ -17,7 +17,7 @@ enum class AudienceKind : uint8_t {
     room,       // who is in `room` when the frame is sent
     room_but,   // … but the user `but`
     outsiders,  // who is not in `room` when the frame is sent
-    users,      // `users`, and nobody else
+    users,      // `users`, and nobody else; with a `room`, those of them who are in it when the frame is sent
 };
 
 struct Audience {

@@ -30,7 +30,7 @@ static void tell_authors(StoreRead *r) {
         users[count++] = r->user;
         for (uint32_t i = 0; i < r->ids_count; i++)
             if (r->ids[i] != r->user) users[count++] = r->ids[i];
-        push_seen(h, member, {.kind = AudienceKind::users, .users = users, .users_count = count});
+        push_seen(h, member, {.kind = AudienceKind::users, .room = r->room, .users = users, .users_count = count}); // an author may have left
     }
     store_read_free(r);
 }

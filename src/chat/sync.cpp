@@ -348,6 +348,7 @@ static bool sees(const Reader *r, const RingEntry *e) {
     case AudienceKind::room: return model_member(&hub->model, e->room, r->user->id) != nullptr;
     case AudienceKind::outsiders: return model_member(&hub->model, e->room, r->user->id) == nullptr;
     case AudienceKind::users:
+        if (e->room && !model_member(&hub->model, e->room, r->user->id)) return false;
         for (uint32_t i = 0; i < e->users_count; i++)
             if (e->users[i] == r->user->id) return true;
         return false;
