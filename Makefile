@@ -53,6 +53,14 @@ HARDEN = -fPIE -fstack-protector-strong -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 COMMON = -g -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. $(HARDEN)
 GCSECTIONS = -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--build-id=none
 
+# SQLite is compiled from Debian's source in every kind of build: its static library would bring 500 KB that we never
+# call (mathematics, loading of extensions) and lacks the heap with a hard bound (MEMSYS5), without which musl's malloc
+# maps and unmaps memory for each of SQLite's blocks. The rest is as SQLite's page on compile-time options advises.
+SQLITE_FLAGS = -DSQLITE_DQS=0 -DSQLITE_THREADSAFE=2 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DEFAULT_WAL_SYNCHRONOUS=1 \
+    -DSQLITE_LIKE_DOESNT_MATCH_BLOBS -DSQLITE_MAX_EXPR_DEPTH=0 -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE \
+    -DSQLITE_USE_ALLOCA -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_TEMP_STORE=2 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_MEMSYS5 \
+    -DHAVE_USLEEP=1 -DHAVE_FDATASYNC=1
+
 ifeq ($(KIND),release)
 DEPS = build/deps/src
 DEPS_STAMP = $(LIBS_DIR)/stamp
@@ -64,10 +72,11 @@ DEPS = build/deps/$(ARCH)
 DEPS_STAMP = $(DEPS)/stamp
 VERSIONS = $(DEPS)/versions
 LIB = $(DEPS)/usr/lib/$(TRIPLET)
-LIBS = $(LIB)/libuv_a.a $(LIB)/libsqlite3.a $(LIB)/libsodium.a $(LIB)/libz.a $(LIB)/libutf8proc.a \
+SQLITE = build/deps/libsqlite3-$(ARCH).a
+LIBS = $(LIB)/libuv_a.a $(SQLITE) $(LIB)/libsodium.a $(LIB)/libz.a $(LIB)/libutf8proc.a \
     $(LIB)/libqrcodegen.a -lm -lpthread
 INCLUDES = -isystem $(DEPS)/usr/include -isystem $(DEPS)/usr/include/$(TRIPLET) \
-    -isystem $(DEPS)/src/wslay -isystem $(DEPS)/src/llhttp
+    -isystem $(DEPS)/src/wslay -isystem $(DEPS)/src/llhttp -isystem $(DEPS)/src/sqlite3
 FOREIGN_INCLUDES = $(INCLUDES)
 ifeq ($(KIND),asan)
 # vptr needs RTTI, which is off; alignment is checked for us on the boards that mind.
@@ -75,7 +84,7 @@ SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover
 OPTIMIZE = -O1 $(SANITIZE) -DCB_SANITIZED=1
 LINK = $(CC) $(SANITIZE) -pie
 else
-OPTIMIZE = -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+OPTIMIZE = -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables
 # glibc has the start code of a static-pie (rcrt1.o) only on these.
 LINK = $(CC) $(if $(filter amd64 arm64,$(ARCH)),-static-pie,-static) $(GCSECTIONS)
 # ld warns that getpwuid_r and dlopen want glibc's shared parts at run time: libuv's home directory and SQLite's
@@ -172,9 +181,9 @@ lib: $(ARCHIVE) # everything but main, for tests
 $(OUT)/chatterbox: $(OUT)/chatterbox.debug
 	@$(if $(filter asan,$(KIND)),cp $< $@,$(STRIP) -o $@ $<)
 
-$(OUT)/chatterbox.debug: $(OBJ)/main.o $(ARCHIVE) $(FOREIGN_ARCHIVE)
+$(OUT)/chatterbox.debug: $(OBJ)/main.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
 	@echo "  link $@"
-	@$(LINK) -o $@ $(LINK_START) $^ $(LIBS) $(LINK_END)
+	@$(LINK) -o $@ $(LINK_START) $(filter-out $(SQLITE),$^) $(LIBS) $(LINK_END)
 
 # An archive is made anew, else it would keep the objects of deleted sources.
 $(ARCHIVE): $(LIBRARY_OBJECTS)
@@ -189,8 +198,21 @@ $(DEPS)/stamp: tools/deps
 	@tools/deps $(if $(filter release,$(KIND)),--src) $(ARCH)
 
 # Is FILE's content TEXT? (make writes the file while it expands the recipe, so the folders are made before.)
-$(shell mkdir -p $(OUT)/gen $(OBJ))
+$(shell mkdir -p $(OUT)/gen $(OBJ) build/deps)
 same = $(if $(wildcard $(1)),$(if $(subst x$(file <$(1)),,x$(2))$(subst x$(2),,x$(file <$(1))),,yes))
+
+# Beside the fetched libraries, since it too is made once and serves every folder OUT of the machine.
+ifneq ($(SQLITE),)
+SQLITE_COMPILE = gcc -w -O2 -g -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. $(HARDEN) $(SQLITE_FLAGS)
+$(SQLITE): $(DEPS)/stamp $(SQLITE).flags
+	@echo "  cc sqlite3 (once)"
+	@$(SQLITE_COMPILE) -c -o $(@:.a=.$$PPID.o) $(DEPS)/src/sqlite3/sqlite3.c
+	@rm -f $@
+	@$(AR) rcsD $@ $(@:.a=.$$PPID.o)
+	@rm $(@:.a=.$$PPID.o)
+$(SQLITE).flags: FORCE
+	$(if $(call same,$@,$(strip $(SQLITE_FLAGS) $(HARDEN))),,$(file >$@,$(strip $(SQLITE_FLAGS) $(HARDEN))))
+endif
 
 # Written only when the commands change, so that changed flags compile everything anew and nothing else does.
 COMMANDS = $(strip $(CXX) $(CC) $(CPPFLAGS) $(CXXFLAGS) $(CFLAGS))
@@ -232,9 +254,9 @@ $(UNIT)/obj/%.o: tests/unit/%.cpp $(COMPILE_DEPENDS)
 	@echo "  c++ $<"
 	@mkdir -p $(@D)
 	@$(CXX) -Itests/unit $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
-$(UNIT)/test_%: $(UNIT)/obj/test_%.o $(UNIT_OBJECTS) $(ARCHIVE) $(FOREIGN_ARCHIVE)
+$(UNIT)/test_%: $(UNIT)/obj/test_%.o $(UNIT_OBJECTS) $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
 	@echo "  link $@"
-	@$(LINK_TEST) -o $@ $^ $(LIBS) $(CMOCKA)
+	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS) $(CMOCKA)
 .SECONDARY:
 
 -include $(wildcard $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d)

@@ -82,13 +82,7 @@ UV_NAMES = fs-poll idna inet random strscpy strtok threadpool timer uv-common uv
 UV_SOURCES = $(UV_NAMES:%=$(S)/libuv1/src/%.c)
 UV_FLAGS = -I$(S)/libuv1/include -I$(S)/libuv1/src
 
-# Lean, as SQLite's own page on compile-time options advises, and what the store uses: FTS5 for the search, MEMSYS5
-# for a heap with a hard bound (musl's malloc would map and unmap memory for each of SQLite's blocks).
 SQLITE_SOURCES = $(S)/sqlite3/sqlite3.c
-SQLITE_FLAGS = -DSQLITE_DQS=0 -DSQLITE_THREADSAFE=2 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DEFAULT_WAL_SYNCHRONOUS=1 \
-    -DSQLITE_LIKE_DOESNT_MATCH_BLOBS -DSQLITE_MAX_EXPR_DEPTH=0 -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE \
-    -DSQLITE_USE_ALLOCA -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_TEMP_STORE=2 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_MEMSYS5 \
-    -DHAVE_USLEEP=1 -DHAVE_FDATASYNC=1
 
 # The password hash is meant to cost the attacker, not us: -O2, and on amd64 with the vector code chosen at run time.
 SODIUM_SOURCES := $(sort $(shell find build/deps/src/src/libsodium/src/libsodium -name '*.c' 2>/dev/null))
