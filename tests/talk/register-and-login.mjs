@@ -83,13 +83,13 @@ test('… and take the same time', async () => {
   const slow = await startServer({ args: ['--password-memory', '19', '--password-ops', '3'] })
   await register(slow, 'alice')
   const best = { alice: Infinity, nobody: Infinity }
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 24; i++) {
     const username = i % 2 ? 'alice' : 'nobody', start = process.hrtime.bigint()
     await refused(slow, 'POST', '/api/login', { json: { username, password: 'wrong password' } }, 401)
     best[username] = Math.min(best[username], Number(process.hrtime.bigint() - start))
   }
   const ratio = best.nobody / best.alice
-  assert.ok(ratio > 0.4 && ratio < 2.5, `unknown / wrong = ${ratio}`)
+  assert.ok(ratio > 0.25 && ratio < 4, `unknown / wrong = ${ratio}`)
   await slow.stop()
 }, { timeout: 30_000 })
 
