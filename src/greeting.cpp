@@ -53,7 +53,8 @@ void greeting_print(const Options *options, const Hub *hub, const char *invite) 
         if (is_any(where.address)) put_lan_urls(where.port, lan, best);
         else if (!best.len) put_url(where.address, where.port, best);
     }
-    printf("%s: ChatterBox %s, data in %s, %u accounts\n", options->name, CB_VERSION, options->data, hub->model.users_count);
+    if (strcmp(options->name, "ChatterBox") != 0) printf("%s: ", options->name);
+    printf("ChatterBox %s, data in %s, %u account%s\n", CB_VERSION, options->data, hub->model.users_count, hub->model.users_count == 1 ? "" : "s");
     if (!clock_is_set()) printf("The clock is not set: messages get no dates, and nothing expires.\n");
     if (beyond_loopback && options->registration == Registration::open)
         printf("Note: registration is open to everybody who can reach this server (--registration invite or closed changes that).\n");

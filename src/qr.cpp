@@ -8,7 +8,7 @@ extern "C" {
 #include <string.h>
 
 constexpr int version_max = 10; // 57 modules: an address is never that long, and it still fits 80 columns with its quiet zone
-constexpr int quiet = 2;
+constexpr int quiet = 4; // what ISO/IEC 18004 asks for
 
 void qr_print(FILE *out, std::string_view text) {
     uint8_t code[qrcodegen_BUFFER_LEN_FOR_VERSION(version_max)], scratch[qrcodegen_BUFFER_LEN_FOR_VERSION(version_max)];
