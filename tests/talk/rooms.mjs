@@ -268,3 +268,20 @@ test('the lobby is renamed by an administrator alone', async () => {
   assert.equal((await api(alice, 'PATCH', '/api/rooms/1', { name: 'Mine' })).status, 403)
   assert.equal((await call(server, 'PATCH', '/api/rooms/1', { token: admin.token, json: { topic: 'for all' } }, 200)).room.topic, 'for all')
 })
+
+test('nobody is locked out by being invited into many rooms', async () => {
+  const guest = await register(server, 'guest')
+  for (const name of ['maker1', 'maker2', 'maker3']) {
+    const maker = await register(server, name)
+    for (let i = 0; i < 100; i++) {
+      const res = await api(maker, 'POST', '/api/rooms', { name: `${name} ${'界'.repeat(50)} ${i}`, topic: '🐘'.repeat(250), members: ['guest'] })
+      assert.ok([201, 422].includes(res.status), `${res.status} ${res.text}`) // an invitation may be refused: there can be a bound
+    }
+  }
+  const g = await online(server, guest) // which also looks that no frame is over 128 KiB
+  const mine = (await roomsOf(guest)).filter(r => r.joined).map(r => r.id)
+  assert.deepEqual(g.welcome.rooms.map(r => r.id).sort(), mine.sort(), 'welcome holds every room')
+  assert.ok(mine.length > 50)
+  await g.say('still here')
+  await g.close()
+}, { timeout: 20_000 })
