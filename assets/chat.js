@@ -6,6 +6,7 @@ import * as store from './store.js';
 import * as socket from './socket.js';
 import * as outbox from './outbox.js';
 import * as log from './log.js';
+import * as hand from './hand.js';
 import * as composer from './composer.js';
 import * as people from './people.js';
 import * as rooms from './rooms.js';
@@ -59,7 +60,8 @@ const FRAMES = {
 };
 
 function start() {
-  log.start(act, readUpTo);
+  log.start(readUpTo);
+  hand.start(act);
   composer.start();
   people.start();
   account.start();

@@ -1,10 +1,11 @@
 // The list of messages: a window of nodes over all that is held, so that ten thousand messages scroll as ten do.
 // It owns the scroll position: at the end it follows what comes, elsewhere it stays on the words in view
 // whatever is put in above them. It asks for older history near the top and says how far one has read.
-import { $, h, put, fill, picture, icon, button } from './dom.js';
+import { $, h, fill, icon } from './dom.js';
+import { hello } from './hello.js';
 import { day, dayLabel, count } from './format.js';
-import { state, on, room, isMe, mayDelete, find } from './store.js';
-import { build, refresh, refreshSeen, signature, isFirst, toggleSeen, toolbar } from './message.js';
+import { state, on, room, isMe, find } from './store.js';
+import { build, refresh, refreshSeen, signature, isFirst } from './message.js';
 import * as outbox from './outbox.js';
 import { request, link } from './socket.js';
 
@@ -18,7 +19,6 @@ const top = h('div', { class: 'gap' });
 const bottom = h('div', { class: 'gap' });
 const jump = $('#jump');
 const jumpUp = $('#unread');
-let act = () => {};           // what a tool of a message does: act('reply' | 'edit' | 'delete', item)
 let onRead = () => {};        // onRead(id): everything up to it has been in view
 
 let items = [];
@@ -34,15 +34,10 @@ let quietTimer = 0;
 let today = 0;
 let width = 0;
 
-export function start(actions, read) {
-  act = actions;
+export function start(read) {
   onRead = read;
   log.append(top, bottom);
   log.addEventListener('scroll', scrolled, { passive: true });
-  log.addEventListener('pointerover', (e) => tools(e.target.closest && e.target.closest('.msg')));
-  log.addEventListener('focusin', (e) => tools(e.target.closest('.msg')));
-  log.addEventListener('click', clicked);
-  log.addEventListener('keydown', keys);
   jump.addEventListener('click', () => { toEnd(); $('#box').focus(); });
   jumpUp.addEventListener('click', () => toUnread(true));
   on('message outbox users', (d) => { if (d && d.room && d.room.id !== state.room) return; arrived(d); schedule(); });
@@ -278,34 +273,6 @@ function note(r) {
   }
 }
 
-function hello(r) {
-  const lobby = r.id === 1;
-  const alone = state.users.size <= 1;
-  const box = h('div', { class: 'hello' }, picture('scene', 'scene', '0 0 320 132'), h('h2', null, 'It is quiet in here'));
-  if (!lobby) return put(box, h('p', { class: 'soft' }, 'Nobody has written in this room yet. The first word is yours.'));
-  const local = /^(localhost|127\.|\[::1\])/.test(location.hostname);
-  put(box, h('p', { class: 'soft f' }, alone ? 'You are the first. ' : 'Nobody has written yet. ', local
-    ? 'This address works on this computer only. To let others on the network in, have the server listen on the network too, as its README tells in one line.'
-    : 'Ask the others to open this address in a browser on the same network. They pick a name and land in this room.'));
-  const copy = button([icon('copy'), 'Copy address'], () => copyAddress(copy));
-  return put(box, h('div', { class: 'card' }, h('div', { class: 'grow' },
-    h('p', { class: 'addr f', dir: 'ltr', id: 'addr' }, location.origin), h('p', null, copy))));
-}
-
-// The clipboard API wants https; on plain http the old command does.
-async function copyAddress(button) {
-  let ok = false;
-  try { await navigator.clipboard.writeText(location.origin); ok = true; } catch (e) {
-    const area = put(document.body, h('textarea', { class: 'vh', 'aria-hidden': 'true' })).lastChild;
-    area.value = location.origin;
-    area.select();
-    try { ok = document.execCommand('copy'); } catch (e2) { ok = false; }
-    area.remove();
-    button.focus();
-  }
-  fill(button, icon('copy'), ok ? 'Copied' : 'Select and copy it by hand');
-}
-
 function scrolled() {
   if (!items.length || log.scrollHeight <= log.clientHeight) { after(); return; }
   const distance = log.scrollHeight - log.scrollTop - log.clientHeight;
@@ -457,66 +424,17 @@ function resized() {
   scrolled();
 }
 
+// For hand.js: the message behind a node, the one next to it brought into view, and the end of the list.
 export const itemOf = (node) => { const at = node ? indexOf(node.dataset.key) : -1; return at < 0 ? null : items[at]; };
 
-// One toolbar wanders to the message under the pointer or in focus.
-let bar = null;
-function tools(node) {
-  if (bar && bar.parentNode === node) return;
-  const item = node && itemOf(node);
-  if (!item || item.out || item.m.deleted) return;
-  if (bar && bar.contains(document.activeElement)) return;
-  if (bar) bar.remove();
-  bar = toolbar(item, { reply: true, edit: isMe(item.m.sender), remove: mayDelete(item.m) }, act);
-  node.append(bar);
+// The node of the message `step` further than this one, or of the last in view; null where the list ends.
+export function neighbour(node, step) {
+  const at = node ? indexOf(node.dataset.key) + step : inView()[1];
+  if (at < 0 || at >= items.length) return null;
+  if (!nodes.has(items[at].key)) toIndex(at, 0.5);
+  return nodes.get(items[at].key).node;
 }
 
-function clicked(e) {
-  const link = e.target.closest('[data-jump]');
-  if (link) {
-    e.preventDefault();
-    toMessage(Number(link.dataset.jump));
-    return;
-  }
-  const words = e.target.closest('.own > .txt');
-  if (!words || e.target.closest('a,button') || String(getSelection())) return;
-  seenOf(words.parentNode);
-}
-
-function seenOf(node) {
-  const item = itemOf(node);
-  if (!item || !isMe(item.m.sender)) return;
-  for (const other of log.querySelectorAll('.seen')) if (other.parentNode !== node) other.remove();
-  toggleSeen(node, item);
+export function settle() {
   if (follow) log.scrollTop = log.scrollHeight;
-}
-
-function keys(e) {
-  const node = e.target.closest('.msg');
-  if (e.target !== log && e.target !== node) return;
-  if (e.ctrlKey || e.altKey || e.metaKey) return;
-  const step = e.key === 'ArrowUp' ? -1 : e.key === 'ArrowDown' ? 1 : 0;
-  if (step) {
-    const [, last] = inView();
-    const at = node ? indexOf(node.dataset.key) + step : last;
-    if (at < 0) { log.scrollTop = 0; e.preventDefault(); return; }
-    if (at >= items.length) return;
-    e.preventDefault();
-    if (!nodes.has(items[at].key)) toIndex(at, 0.5);
-    const next = nodes.get(items[at].key).node;
-    next.focus({ preventScroll: true });
-    next.scrollIntoView({ block: 'nearest' });
-  } else if (e.key === 'End') { e.preventDefault(); toEnd(); }
-  else if (node) {
-    const item = itemOf(node);
-    if (!item) return;
-    const key = e.key.toLowerCase();
-    if (key === 'enter') seenOf(node);
-    else if (item.out || item.m.deleted) return;
-    else if (key === 'r') act('reply', item);
-    else if (key === 'e' && isMe(item.m.sender)) act('edit', item);
-    else if ((key === 'delete' || key === 'backspace') && mayDelete(item.m)) act('delete', item);
-    else return;
-    e.preventDefault();
-  }
 }
