@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { PASSWORD, call, http, login, online, refused, register, wholeRoom } from '../support/client.mjs'
 import { cli, startServer, temporary } from '../support/server.mjs'
@@ -132,6 +133,21 @@ test('the data directory is private: 0700, its files for nobody else', async () 
   for (const name of ['chatterbox.db', 'lock']) assert.equal(statSync(join(server.data, name)).mode & 0o077, 0, name)
   assert.equal(statSync(join(server.data, 'control')).mode & 0o777, 0o600)
   assert.ok(statSync(join(server.data, 'control')).isSocket())
+})
+
+test('garbage and silence on the control socket hold up nobody', async () => {
+  const path = join(server.data, 'control')
+  const strangers = Array.from({ length: 6 }, (_, i) => {
+    const socket = connect(path)
+    socket.on('error', () => { /* refused is fine */ })
+    if (i % 3 === 0) socket.write('GET / HTTP/1.1\r\n\r\n')
+    if (i % 3 === 1) socket.write(Buffer.alloc(300_000, 0xff))
+    return socket
+  })
+  assert.match(await good(server.cli(['user', 'list'])), /alice/)
+  await call(server, 'GET', '/api/me', { token: alice.token }, 200)
+  strangers.forEach(socket => socket.destroy())
+  assert.match(await good(server.cli(['user', 'list'])), /alice/)
 })
 
 test('backup of a running server, restored: all is there, under a new epoch', async () => {

@@ -195,6 +195,9 @@ test('a private room never shows to others: no frame, no list, no history, no me
   for (const answer of real) assert.equal(answer.type, 'error', JSON.stringify(answer))
   assert.deepEqual(real, await answers(never, never))
   await e.askRefused({ type: 'message', text: 'look', reply: said.id }, 'not_found')
+  const r = await online(server, admin) // who may delete anywhere, but only where he is
+  await r.askRefused({ type: 'delete', id: said.id }, 'not_found')
+  await r.close()
   const { messages } = await a.ask({ type: 'history', room: room.id })
   assert.deepEqual(messages.map(m => m.text), ['psst, the gold'])
 

@@ -43,6 +43,16 @@ test('a mention is counted and listed in the message', async () => {
   assert.equal(mentions, 1)
 })
 
+test('who is not in the room is not mentioned', async () => {
+  const eve = await register(server, 'eve')
+  const { room } = await call(server, 'POST', '/api/rooms', { token: alice.token, json: { name: 'Whispers', private: true, members: ['bob'] } }, 201)
+  const said = await a.say('do not tell @eve, @bob', { room: room.id })
+  assert.deepEqual(said.mentions, ['bob'])
+  const s = await online(server, eve)
+  assert.ok(!s.log.some(f => /do not tell/.test(f.wire.text)))
+  await s.close()
+})
+
 test('a new member starts with nothing unread', async () => {
   const carol = await register(server, 'carol')
   const last = await a.say('newest')
