@@ -3,7 +3,7 @@ BENCH = build/bench
 BENCH_PROGRAMS = $(BENCH)/load $(BENCH)/floor
 BENCH_FLAGS = $(LANGUAGE) $(WARNINGS) -O2 -g -D_GNU_SOURCE
 
-$(BENCH)/load: tools/bench/load.cpp tools/bench/child.cpp tools/bench/child.h
+$(BENCH)/load: $(addprefix tools/bench/,load.cpp conns.cpp conns.h child.cpp child.h)
 $(BENCH)/floor: tools/bench/floor.cpp
 $(BENCH_PROGRAMS): tools/bench/bench.mk
 	@echo "  c++ $@"

@@ -25,11 +25,6 @@ constexpr uint64_t start_limit_ns = 20 * second;
 cpu_set_t child_cores;
 bool split;
 
-[[noreturn]] void die(const char *what) {
-    fprintf(stderr, "load: %s\n", what);
-    exit(1);
-}
-
 double seconds_of(clockid_t clock) {
     timespec t = {};
     clock_gettime(clock, &t);
@@ -75,6 +70,16 @@ int port_said(int out, uint64_t until_ns) {
 }
 
 } // namespace
+
+void die(const char *what, const char *more) {
+    fprintf(stderr, "load: %s%s\n", what, more);
+    exit(1);
+}
+
+void *must(void *allocated) {
+    if (allocated == nullptr) die("out of memory");
+    return allocated;
+}
 
 uint64_t now_ns() {
     timespec t = {};

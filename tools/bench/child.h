@@ -8,6 +8,10 @@
 
 uint64_t now_ns(); // monotonic
 
+// One line on standard error, then the end.
+[[noreturn]] void die(const char *what, const char *more = "");
+void *must(void *allocated); // or the end
+
 // Puts this process on the last core that it may use and children on the first; with one core both stay where they are. True when
 // there are two.
 bool cores_split();
