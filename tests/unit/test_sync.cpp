@@ -540,6 +540,8 @@ static void hear_log(Tab *p, JsonRef root, std::string_view type) {
     }
     bool is_in = model_member(&chat.hub.model, id, person[p->who]->id) != nullptr;
     check(is_in || !is_true(room, "private"), "a private room that the reader is not in");
+    // Having joined always begins the room anew: who left and came back before the one was told has passed over what was written in between.
+    if (is_true(room, "joined")) forget_room(p, id);
     if (p->rooms[id].here || is_true(room, "joined")) take_room(p, room, rev);
 }
 
