@@ -31,6 +31,9 @@ void presence_leave(Hub *h, User *user, uint64_t now_ms) {
     if (!h->linger_due_ms || user->offline_at_ms < h->linger_due_ms) h->linger_due_ms = user->offline_at_ms;
 }
 
+// Each look goes through everybody, so there are at most four in a second, however many leave.
+constexpr uint32_t look_gap_ms = 250;
+
 static void end_lingering(Hub *h, uint64_t now_ms) {
     h->linger_due_ms = 0;
     IdMapEntry e;
@@ -44,6 +47,7 @@ static void end_lingering(Hub *h, uint64_t now_ms) {
             h->linger_due_ms = user->offline_at_ms;
         }
     }
+    if (h->linger_due_ms && h->linger_due_ms < now_ms + look_gap_ms) h->linger_due_ms = now_ms + look_gap_ms;
 }
 
 void presence_turn(Hub *h, uint64_t now_ms) {
