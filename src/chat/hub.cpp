@@ -277,7 +277,8 @@ Err hub_post(Hub *h, User *user, int64_t room, std::string_view text, std::strin
     Member *member;
     if (user->blocked) return Err::blocked;
     if (Err err = hub_member(h, user, room, &member); err != Err::ok) return err;
-    if (member->room->archived) return Err::archived;
+    // With a nonce the store is asked all the same: what it knows by that, from before the room was archived, is the answer.
+    if (member->room->archived && nonce.empty()) return Err::archived;
     ScopedBuf clean;
     bool stopped;
     if (Err err = check_text(h, text, clean, &stopped); err != Err::ok) return err;
