@@ -203,7 +203,6 @@ size_t flush(Conn *c, const Piece *frames, size_t count) {
     }
     n -= c->queue.len;
     metric_add(Metric::bytes_out, c->queue.len);
-    bool nothing = taken == 0 && c->queue.len == 0;
     buf_free(c->queue);
     size_t sent = 0;
     while (sent < count && n >= frames[sent].len) {
@@ -211,8 +210,9 @@ size_t flush(Conn *c, const Piece *frames, size_t count) {
         metric_add(Metric::bytes_out, frames[sent].len);
         sent++;
     }
-    // A frame that has begun must be finished; and when the kernel is full, waiting needs something to wait with.
-    if (sent < count && (n > 0 || nothing)) {
+    // A frame that has begun must be finished; and when the kernel is full, though it be between two frames, waiting needs
+    // something to wait with.
+    if (sent < count) {
         Buf rest;
         buf_add(rest, {frames[sent].data + n, frames[sent].len - n});
         metric_add(Metric::bytes_out, frames[sent].len);

@@ -1,0 +1,109 @@
+// A kernel that takes only a part. Whatever the part, frames that were not taken need something to wait with, or nobody
+// would ever come back for them: a flush that took fewer than it was given leaves the connection busy, and `writable` follows.
+// On a Unix socket, whose buffer fills in large steps, so that a step can end exactly between two frames.
+#include "net_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+
+#include "net/ws.h"
+
+static char folder[] = "/tmp/chatterbox-full-XXXXXX";
+static char path[64];
+static Conn *accepted;
+
+static void turn() { uv_run(&world.loop, UV_RUN_NOWAIT); }
+
+static int dial_socket() {
+    char text[80];
+    snprintf(path, sizeof path, "%s/s", folder);
+    snprintf(text, sizeof text, "unix:%s", path);
+    ListenAddress where;
+    uint16_t port = 0;
+    assert_true(listen_parse(text, &where));
+    assert_int_equal(net_listen(where, &port), 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un un = {};
+    un.sun_family = AF_UNIX;
+    strcpy(un.sun_path, path);
+    assert_int_equal(connect(fd, (sockaddr *)&un, sizeof un), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    accepted = nullptr;
+    world.request = [](HttpRequest *r) {
+        accepted = r->conn;
+        ws_accept(r);
+    };
+    const char *head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    assert_int_equal(write(fd, head, strlen(head)), strlen(head));
+    for (int i = 0; i < 10; i++) turn();
+    assert_non_null(accepted);
+    char answer[1024];
+    assert_true(read(fd, answer, sizeof answer) > 0);
+    return fd;
+}
+
+// What the kernel takes at a time is some steps of its own; a frame of the step's length divides it.
+static size_t first_step(int fd) {
+    static char noise[4 * 1024 * 1024];
+    int sender = -1;
+    uv_fileno(&accepted->handle, &sender);
+    ssize_t taken = send(sender, noise, sizeof noise, MSG_DONTWAIT);
+    assert_true(taken > 0);
+    ssize_t n;
+    while ((n = read(fd, noise, sizeof noise)) > 0) {}
+    return (size_t)taken;
+}
+
+// Frames of `bytes`: sends until the kernel is full, three times over, and counts what arrives.
+static void send_frames(int fd, size_t bytes, size_t queued) {
+    static char chunk[256 * 1024];
+    static char frame[64 * 1024];
+    constexpr size_t all = 1500;
+    Piece pieces[256];
+    for (Piece &p : pieces) p = {frame, (uint32_t)bytes};
+    size_t sent = 0, arrived = 0;
+    if (queued != 0) assert_true(conn_queue(accepted, {frame, (uint32_t)queued}));
+    world.log.len = 0;
+    for (int i = 0; i < 20'000 && arrived < all * bytes + queued; i++) {
+        if (!conn_busy(accepted) && sent < all) {
+            size_t count = std::min<size_t>(256, all - sent), taken = conn_flush(accepted, pieces, count);
+            sent += taken;
+            assert_true(taken == count || conn_busy(accepted));
+            continue;
+        }
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n > 0) arrived += (size_t)n;
+        turn();
+    }
+    assert_int_equal(arrived, all * bytes + queued);
+    assert_int_equal(sent, all);
+}
+
+static void what_was_not_taken_is_waited_for(void **) {
+    world_begin();
+    assert_non_null(mkdtemp(folder));
+    int fd = dial_socket();
+    size_t step = first_step(fd);
+    for (size_t parts : {64, 128, 100})
+        if (step / parts > 16 && step / parts < 64 * 1024) send_frames(fd, step / parts, 0);
+    for (size_t bytes : {500, 512, 1000, 1024, 1663, 3326, 4096}) send_frames(fd, bytes, 0);
+    // The private queue ends where the kernel's room does.
+    send_frames(fd, 1024, 1024);
+    send_frames(fd, 1663, 1663);
+    close(fd);
+    for (int i = 0; i < 10; i++) turn();
+    world.request = nullptr;
+    world_end();
+    rmdir(folder);
+}
+
+int main() {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_was_not_taken_is_waited_for)};
+    return cmocka_run_group_tests_name("conn_full", tests, nullptr, nullptr);
+}
