@@ -174,7 +174,8 @@ void sockets_of_user_block(User *user) {
     frame_blocked(frame, err_info(Err::blocked).message);
     while (auto *s = static_cast<Socket *>(user->first_socket)) {
         Conn *c = s->conn;
-        if (ws_send_text(c, buf_view(frame))) ws_close(c, 4002, "blocked");
+        (void)ws_send_text(c, buf_view(frame)); // one that is broken or full is not told, but goes all the same
+        ws_close(c, 4002, "blocked");
     }
 }
 
