@@ -39,7 +39,7 @@ void protocol_user(JsonWriter &w, const User *user, Eyes eyes) {
 static void put_seen_by(JsonWriter &w, const Room *room, const RoomView &view) {
     json_key(w, "seen_by");
     json_begin(w, '{');
-    if (room->members_count > seen_detail_members_max || view.brief) {
+    if (room->members_count > seen_detail_members_max || view.brevity != Brevity::none) {
         int64_t highest = 0;
         for (uint32_t i = 0; i < room->members_count; i++)
             if (room->members[i]->user != view.reader && room->members[i]->seen > highest) highest = room->members[i]->seen;
@@ -59,7 +59,7 @@ void protocol_room(JsonWriter &w, const Room *room, const RoomView *view) {
     json_field_int(w, "rev", rev);
     json_field(w, "kind", room->kind == RoomKind::direct ? "direct" : "room");
     json_field(w, "name", room->name);
-    json_field(w, "topic", room->topic);
+    json_field(w, "topic", view && view->brevity == Brevity::topic ? "" : room->topic);
     json_field_bool(w, "private", room->is_private);
     json_field_bool(w, "archived", room->archived);
     json_key(w, "owner");

@@ -5,12 +5,19 @@
 #include "base/json.h"
 #include "chat/model.h"
 
+// What a room is written without when a frame would grow too large otherwise.
+enum class Brevity : uint8_t {
+    none,
+    marks,  // seen_by only as {"*":…}, whatever the room's size
+    topic,  // and without the topic
+};
+
 // The reader's own fields of a room, and whose they are. counts null: 0.
 struct RoomView {
     const User *reader;
     const Member *member;         // null: not in it
     UnreadCount counts = {};
-    bool brief = false;           // seen_by only as {"*":…}, whatever the room's size (a welcome that would grow too large)
+    Brevity brevity = {};
 };
 
 enum class Eyes : uint8_t { anybody, own, admin }; // who looks at a user: to oneself and to administrators also warnings and blocked

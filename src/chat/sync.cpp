@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <initializer_list>
+
 static Hub *hub;
 static SyncPort port;
 
@@ -50,11 +52,11 @@ static void add_newer(const StoreRead *rd, const User *user, UnreadCount *counts
     }
 }
 
-static void put_rooms(JsonWriter &w, const StoreRead *rd, const User *user, bool brief) {
+static void put_rooms(JsonWriter &w, const StoreRead *rd, const User *user, Brevity brevity) {
     json_key(w, "rooms");
     json_begin(w, '[');
     for (const Member *member = user->members; member; member = member->next_of_user) {
-        RoomView view = {.reader = user, .member = member, .counts = {}, .brief = brief};
+        RoomView view = {.reader = user, .member = member, .counts = {}, .brevity = brevity};
         for (uint32_t i = 0; i < rd->marks_count; i++)
             if (rd->marks[i].room == member->room->id && member->seen < member->room->last) view.counts = rd->counts[i];
         protocol_room(w, member->room, &view);
@@ -62,7 +64,7 @@ static void put_rooms(JsonWriter &w, const StoreRead *rd, const User *user, bool
     json_end(w, ']');
 }
 
-static void put_welcome(Buf &out, const StoreRead *rd, const User *user, bool resumed, bool brief) {
+static void put_welcome(Buf &out, const StoreRead *rd, const User *user, bool resumed, Brevity brevity) {
     JsonWriter w{.out = &out};
     json_begin(w, '{');
     json_field(w, "type", "welcome");
@@ -72,7 +74,7 @@ static void put_welcome(Buf &out, const StoreRead *rd, const User *user, bool re
     json_key(w, "user");
     protocol_user(w, user, Eyes::own);
     json_field_bool(w, "resumed", resumed);
-    put_rooms(w, rd, user, brief);
+    put_rooms(w, rd, user, brevity);
     json_key(w, "limits");
     protocol_limits(w, hub->options.text_chars_max);
     json_key(w, "server");
@@ -113,10 +115,10 @@ static void welcome(StoreRead *rd) {
     bool wants_resume = rd->owner_extra >> 32;
     bool resumed = wants_resume && rd->since <= hub_rev(hub) && (max == 0 || rd->waiting <= max);
     ScopedBuf payload;
-    put_welcome(payload, rd, r->user, resumed, false);
-    if (payload.len > frame_out_bytes_max) {
+    for (Brevity brevity : {Brevity::none, Brevity::marks, Brevity::topic}) {
         buf_clear(payload);
-        put_welcome(payload, rd, r->user, resumed, true);
+        put_welcome(payload, rd, r->user, resumed, brevity);
+        if (payload.len <= frame_out_bytes_max) break; // rooms_joined_max sees to it that the last one fits
     }
     r->seen_stamp = hub->model.seen_stamp;
     if (resumed) {

@@ -1,5 +1,6 @@
 // Operations on rooms, memberships and read marks: see ops.h.
 // A private room that somebody is not in does not exist for them, whoever they are; the system (by = 0) sees all.
+#include "base/limits.h"
 #include "store/ops.h"
 
 // The user who asks. The system (0) may do everything.
@@ -23,12 +24,18 @@ static bool room_visible(Tx &tx, StoreWrite *w, const Asker &asker, RoomRow *roo
     return *is_member || asker.is_system || (room->kind == RoomKind::room && !room->is_private);
 }
 
+// Nobody is in more rooms than one frame of `welcome` can hold: else an inviter could lock somebody out.
+static bool has_too_many(Tx &tx, int64_t user) { return db_get(tx.db, Sql::rooms_joined, 0, user) >= rooms_joined_max; }
+
 // --- rooms
 
 Err op_room_add(Tx &tx, StoreWrite *w) {
     Asker asker = asker_get(tx, w);
     if (!asker.exists || asker.blocked) return Err::blocked;
     if (w->limit != 0 && !asker.is_system && db_get(tx.db, Sql::rooms_owned, 0, w->by) >= w->limit) return Err::too_many;
+    if (has_too_many(tx, w->by)) return Err::too_many;
+    for (uint32_t i = 0; i < w->ids_count; i++)
+        if (has_too_many(tx, w->ids[i])) return Err::too_many;
     if (!db_run(tx.db, Sql::room_add, tx.rev + 1, w->name, w->key, w->topic, (int64_t)w->flag, w->by)) return Err::name_taken;
     int64_t rev = ++tx.rev;
     w->room = sqlite3_last_insert_rowid(tx.db.handle);
@@ -86,6 +93,7 @@ Err op_member_add(Tx &tx, StoreWrite *w) {
     if (is_member_now(tx, w->room, w->user, &seen)) return Err::ok;
     if (room.kind != RoomKind::room) return Err::forbidden; // a direct room has its two
     if (room.archived) return Err::archived;
+    if (has_too_many(tx, w->user)) return Err::too_many;
     changes_reserve(w, 1);
     member_join(tx, w, w->room, w->user);
     return Err::ok;

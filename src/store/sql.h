@@ -48,6 +48,7 @@
                         "(SELECT max(id) + 1 FROM rooms), ?1, 0, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name_key) WHERE name_key IS NOT NULL DO NOTHING") \
     X(room_get,         "SELECT " SQL_ROOM ", (SELECT gone = 0 FROM members WHERE room = r.id AND user = ?2) FROM rooms r WHERE r.id = ?1") \
     X(rooms_owned,      "SELECT count(*) FROM rooms WHERE owner = ?1") \
+    X(rooms_joined,     "SELECT count(*) FROM members WHERE user = ?1 AND gone = 0") \
     X(room_name_taken,  "SELECT 1 FROM rooms WHERE name_key = ?2 AND id <> ?1") \
     X(room_rename,      "UPDATE rooms SET name = ?2, name_key = ?3 WHERE id = ?1") \
     X(room_change,      "UPDATE rooms SET rev = ?2, topic = ?3, archived = ?4 WHERE id = ?1") \

@@ -99,7 +99,7 @@ enum class WriteKind : uint8_t {
     session_touch,     // session_id, time                                                                                    -
     room_add,          // name, key, topic, flag=private, members; by=owner          name_taken too_many(limit) blocked       room, member…
     room_change,       // room, [name+key] [topic] [archived]; by owner or admin     not_found forbidden name_taken            room
-    member_add,        // room, user: oneself into a public room, or a member invites not_found not_member forbidden archived blocked   member, or none if in already
+    member_add,        // room, user: oneself into a public room, or a member invites not_found not_member forbidden archived blocked too_many   member, or none if in already
                        //   (also room_change, member_remove: a private room that `by` is not in is not_found, to administrators too)
     member_remove,     // room, user: leave, or owner/admin removes; never the lobby  not_found not_member forbidden           member(left)
     message_post,      // room, text, nonce, reply, time, mentions                    blocked not_member archived not_found(reply) message; a known nonce: is_repeat, no change

@@ -28,6 +28,42 @@ static void put_room(Buf &json, const User *reader, const Room *room) {
 
 // --- listing
 
+// One's own first, then the liveliest.
+struct Listed {
+    const Room *room;
+    const Member *member;
+};
+
+static int own_and_lively_first(const void *a, const void *b) {
+    const auto *x = static_cast<const Listed *>(a), *y = static_cast<const Listed *>(b);
+    if (!x->member != !y->member) return x->member ? -1 : 1;
+    return x->room->last == y->room->last ? 0 : x->room->last > y->room->last ? -1 : 1;
+}
+
+static void put_room_list(JsonWriter &w, const StoreRead *read, const User *user) {
+    auto *list = static_cast<Listed *>(mem_alloc((web_hub->model.rooms_by_id.count + 1) * sizeof(Listed)));
+    uint32_t count = 0;
+    IdMapEntry e;
+    for (uint32_t i = 0; idmap_next(web_hub->model.rooms_by_id, &i, &e);) {
+        const auto *room = static_cast<const Room *>(e.value);
+        const Member *member = model_member(&web_hub->model, room->id, user->id);
+        if (member || !(room->is_private || room->archived || room->kind == RoomKind::direct)) list[count++] = {room, member};
+    }
+    qsort(list, count, sizeof *list, own_and_lively_first);
+    json_key(w, "rooms");
+    json_begin(w, '[');
+    uint32_t written = 0;
+    for (; written < count && w.out->len < room_list_bytes_max; written++) {
+        RoomView view = {.reader = user, .member = list[written].member};
+        for (uint32_t k = 0; view.member && k < read->marks_count; k++)
+            if (read->marks[k].room == list[written].room->id) view.counts = read->counts[k];
+        protocol_room(w, list[written].room, &view);
+    }
+    json_end(w, ']');
+    if (written < count) json_field_bool(w, "more", true);
+    free(list);
+}
+
 static void rooms_counted(StoreRead *read) {
     HttpRequest *r = http_pending(read->owner_id);
     const User *user = model_user(&web_hub->model, read->user);
@@ -37,18 +73,7 @@ static void rooms_counted(StoreRead *read) {
         ScopedBuf json;
         JsonWriter w{.out = &json};
         json_begin(w, '{');
-        json_key(w, "rooms");
-        json_begin(w, '[');
-        IdMapEntry e;
-        for (uint32_t i = 0; idmap_next(web_hub->model.rooms_by_id, &i, &e);) {
-            const auto *room = static_cast<const Room *>(e.value);
-            RoomView view = {.reader = user, .member = model_member(&web_hub->model, room->id, user->id)};
-            if (!view.member && (room->is_private || room->archived || room->kind == RoomKind::direct)) continue;
-            for (uint32_t k = 0; view.member && k < read->marks_count; k++)
-                if (read->marks[k].room == room->id) view.counts = read->counts[k];
-            protocol_room(w, room, &view);
-        }
-        json_end(w, ']');
+        put_room_list(w, read, user);
         json_end(w, '}');
         answer_json(r, 200, json);
     }

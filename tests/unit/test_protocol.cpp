@@ -72,28 +72,32 @@ static void of_a_deleted_user_nothing_is_left_but_the_name(void **) {
     }
 }
 
-static void room_as(int64_t id, int64_t reader, UnreadCount counts, bool brief, const char *json) {
+static void room_as(int64_t id, int64_t reader, UnreadCount counts, Brevity brevity, const char *json) {
     ScopedBuf out;
     JsonWriter w{.out = &out};
-    RoomView view = {.reader = model_user(&model, reader), .member = model_member(&model, id, reader), .counts = counts, .brief = brief};
+    RoomView view = {.reader = model_user(&model, reader), .member = model_member(&model, id, reader), .counts = counts, .brevity = brevity};
     protocol_room(w, model_room(&model, id), reader ? &view : nullptr);
     check_text(buf_view(out), json, "room");
 }
 
 static void rooms(void **) {
-    room_as(1, 0, {}, false, R"({"id":1,"rev":1,"kind":"room","name":"Lobby","topic":"","private":false,"archived":false,"owner":null,"members":3,"last":40})");
-    room_as(2, 0, {}, false, R"({"id":2,"rev":20,"kind":"room","name":"Plans","topic":"a/b","private":true,"archived":true,"owner":"alice","members":1,"last":0})");
+    room_as(1, 0, {}, Brevity::none, R"({"id":1,"rev":1,"kind":"room","name":"Lobby","topic":"","private":false,"archived":false,"owner":null,"members":3,"last":40})");
+    room_as(2, 0, {}, Brevity::none, R"({"id":2,"rev":20,"kind":"room","name":"Plans","topic":"a/b","private":true,"archived":true,"owner":"alice","members":1,"last":0})");
     // To a member with the reader's own fields; its rev is the later one of the room's and of joining. A mark of 0 is no mark.
-    room_as(1, 2, {.unread = 5, .mentions = 1}, false,
+    room_as(1, 2, {.unread = 5, .mentions = 1}, Brevity::none,
             R"({"id":1,"rev":12,"kind":"room","name":"Lobby","topic":"","private":false,"archived":false,"owner":null,"members":3,"last":40,)"
             R"("joined":true,"seen":30,"unread":5,"mentions":1,"seen_by":{"alice":40}})");
-    room_as(2, 1, {}, false,
+    room_as(2, 1, {}, Brevity::none,
             R"({"id":2,"rev":20,"kind":"room","name":"Plans","topic":"a/b","private":true,"archived":true,"owner":"alice","members":1,"last":0,"joined":false})");
-    room_as(1, 3, {}, true,
+    room_as(1, 3, {}, Brevity::marks,
             R"({"id":1,"rev":13,"kind":"room","name":"Lobby","topic":"","private":false,"archived":false,"owner":null,"members":3,"last":40,)"
             R"("joined":true,"seen":0,"unread":0,"mentions":0,"seen_by":{"*":40}})");
-    room_as(2, 2, {}, true,
+    room_as(2, 2, {}, Brevity::marks,
             R"({"id":2,"rev":25,"kind":"room","name":"Plans","topic":"a/b","private":true,"archived":true,"owner":"alice","members":1,"last":0,)"
+            R"("joined":true,"seen":0,"unread":0,"mentions":0,"seen_by":{}})");
+    // … and the topic when that is not enough.
+    room_as(2, 2, {}, Brevity::topic,
+            R"({"id":2,"rev":25,"kind":"room","name":"Plans","topic":"","private":true,"archived":true,"owner":"alice","members":1,"last":0,)"
             R"("joined":true,"seen":0,"unread":0,"mentions":0,"seen_by":{}})");
 }
 
