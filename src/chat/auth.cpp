@@ -15,6 +15,7 @@
 static Hub *hub;
 static Worker *hasher;
 static AuthOptions current;
+static bool stopping; // read by the hashing threads too
 
 // --- throttling: two tables of buckets, each place found by the key's hash, four to a set; the one that has rested longest makes way. A stranger can push a bucket out only by
 // filling the sets at random, which costs as many attempts as it frees.
@@ -59,6 +60,7 @@ static uint32_t throttled(const AuthTask *t, std::string_view name) {
 bool auth_start(Hub *h, uv_loop_s *loop, const AuthOptions &options, unsigned threads) {
     hub = h;
     current = options;
+    __atomic_store_n(&stopping, false, __ATOMIC_RELAXED);
     hasher = worker_start(loop, threads, hash_queue_max);
     return hasher != nullptr;
 }
@@ -66,6 +68,7 @@ bool auth_start(Hub *h, uv_loop_s *loop, const AuthOptions &options, unsigned th
 void auth_set_options(const AuthOptions &options) { current = options; }
 
 void auth_stop() {
+    __atomic_store_n(&stopping, true, __ATOMIC_RELAXED);
     if (hasher) worker_stop(hasher);
     hasher = nullptr;
 }
@@ -92,12 +95,24 @@ static void busy(AuthTask *t) {
     finish(t, Err::rate_limited);
 }
 
+// Has the password been changed since the attempt began? Whoever changes it ends all other sessions, and one made of the old password is one of them.
+static bool is_void(const AuthTask *t) { return model_user(&hub->model, t->user_id)->passwords != t->passwords; }
+
+static void done_silently(Hub *, StoreWrite *) {}
+
 // --- a session at the end of registration and login
 
 static void session_made(Hub *, StoreWrite *w) {
     auto *t = reinterpret_cast<AuthTask *>(w->owner_extra);
     t->user = model_user(&hub->model, t->user_id);
     if (w->err != Err::ok) return finish(t, w->err);
+    if (is_void(t)) {
+        StoreWrite *end = hub_write_new(WriteKind::session_end, nullptr);
+        end->user = w->user;
+        end->session_id = w->session_id;
+        hub_submit(hub, end, {}, done_silently);
+        return finish(t, Err::bad_credentials);
+    }
     t->session = model_session_of(t->user, w->session_id);
     metric_add(Metric::logins);
     finish(t, t->session ? Err::ok : Err::unavailable);
@@ -149,19 +164,17 @@ static Err check_registration(const AuthTask *t) {
 
 // --- login: read the hash, verify, perhaps renew it, session
 
-static void renewed(Hub *, StoreWrite *) {} // a hash that could not be renewed now will be at the next login
-
 static void login_verified(AuthTask *t) {
     if (!t->matched) return finish(t, Err::bad_credentials);
     const User *user = model_user(&hub->model, t->user_id);
-    if (!user || user->deleted) return finish(t, Err::bad_credentials);
+    if (!user || user->deleted || is_void(t)) return finish(t, Err::bad_credentials);
     if (user->blocked) return finish(t, Err::blocked);
     if (t->new_hash[0]) {
         StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
         w->user = t->user_id;
         w->text = arena_copy(w->arena, t->new_hash);
         w->renew_only = true;
-        hub_submit(hub, w, {}, renewed);
+        hub_submit(hub, w, {}, done_silently); // what could not be renewed now will be at the next login
     }
     make_session(t);
 }
@@ -171,7 +184,7 @@ static void login_verified(AuthTask *t) {
 static void password_written(Hub *, StoreWrite *w) { finish(reinterpret_cast<AuthTask *>(w->owner_extra), w->err); }
 
 static void change_verified(AuthTask *t) {
-    if (!t->matched) return finish(t, Err::bad_credentials);
+    if (!t->matched || is_void(t)) return finish(t, Err::bad_credentials);
     if (!t->new_hash[0]) return finish(t, Err::unavailable);
     StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
     w->user = t->user_id;
@@ -185,6 +198,8 @@ static void change_verified(AuthTask *t) {
 static void hash_work(Job *job) {
     auto *t = reinterpret_cast<AuthTask *>(job);
     const AuthOptions &o = t->options;
+    t->given_up = __atomic_load_n(&stopping, __ATOMIC_RELAXED);
+    if (t->given_up) return;
     ScopedBuf password;
     if (!unicode_nfc(t->password, password)) return;
     if (t->stored_hash.empty() && t->kind == AuthKind::login) {
@@ -209,6 +224,7 @@ static void hash_work(Job *job) {
 
 static void hash_done(Job *job) {
     auto *t = reinterpret_cast<AuthTask *>(job);
+    if (t->given_up) return finish(t, Err::unavailable);
     switch (t->kind) {
     case AuthKind::registration: return registration_hashed(t);
     case AuthKind::login: return login_verified(t);
@@ -255,9 +271,10 @@ void auth_begin(AuthTask *t) {
     if (t->kind == AuthKind::password) {
         if (Err err = rules_password(t->new_password, t->user->name); err != Err::ok) return finish(t, err);
         t->user_id = t->user->id;
-    } else {
-        const User *user = model_user_by_name(&hub->model, t->name);
-        t->user_id = user && !user->deleted ? user->id : 0;
+        t->passwords = t->user->passwords;
+    } else if (const User *user = model_user_by_name(&hub->model, t->name); user && !user->deleted) {
+        t->user_id = user->id;
+        t->passwords = user->passwords;
     }
     read_hash(t);
 }

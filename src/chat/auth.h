@@ -13,6 +13,7 @@ struct AuthOptions {
 // threads: how many passwords are hashed at once, each with password_memory_kib. False when no thread could start.
 [[nodiscard]] bool auth_start(Hub *h, uv_loop_s *loop, const AuthOptions &options, unsigned threads);
 void auth_set_options(const AuthOptions &options);
+// Waits for the hashes that are being made; those that wait are given up (`unavailable`), so that a flood of logins does not hold up the end.
 void auth_stop();
 
 enum class AuthKind : uint8_t { registration, login, password };
@@ -44,8 +45,9 @@ struct AuthTask {
     // between
     std::string_view stored_hash;
     int64_t user_id;
+    uint32_t passwords;             // of the user when it began: a password changed meanwhile makes the attempt void
     char new_hash[password_hash_max];
-    bool matched, hash_new;
+    bool matched, given_up;
     AuthOptions options;            // as they were when it began
 };
 

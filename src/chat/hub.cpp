@@ -161,6 +161,9 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
     case WriteKind::session_end:
         if (Session *session = user ? model_session_of(user, w->session_id) : nullptr) end_session(h, session);
         break;
+    case WriteKind::user_password:
+        if (!w->renew_only) user->passwords++;
+        break;
     case WriteKind::user_warn:
         metric_add(Metric::warnings);
         [[fallthrough]];

@@ -22,6 +22,7 @@ struct User {
     uint32_t warnings;
     uint32_t rooms_made;
     uint32_t sockets;        // open WebSockets
+    uint32_t passwords;      // how often the password was changed since the start: what was verified against an older one is void
     uint64_t offline_at_ms;  // monotonic; when the linger after the last socket ends; 0: not lingering
     Bucket messages, requests;
     Member *members;         // of this user, linked by next_of_user
