@@ -1,0 +1,464 @@
+// One user's WebSocket between the net and the hub: requests in, frames out, limits, and who is closed by what. A real store, a real hub and the real net;
+// the connections have no socket under them but where the kernel's part is the question.
+#include "store_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/metrics.h"
+#include "net/conn_internal.h"
+#include "web/api.h"
+#include "web/delay.h"
+#include "web/socket.h"
+
+static World world;
+static Hub hub;
+static User *alice, *bob;
+static char tokens[2][uuid_chars + 1];
+
+static size_t ring_header(char out[16], size_t payload_bytes) { return ws_text_header(out, payload_bytes, false); }
+static void session_ended(Session *session) { sockets_of_session_close(session); }
+static void user_blocked(User *user) { sockets_of_user_block(user); }
+
+static void turn() {
+    uv_run(&world.loop, UV_RUN_NOWAIT);
+    uint64_t now = clock_ms();
+    delay_turn(now);
+    hub_turn(&hub, now);
+    store_turn(world.s);
+    sockets_turn();
+}
+
+// Turns until `holds`, for two seconds at most.
+template <typename Test>
+static void until(Test holds, const char *what) {
+    uint64_t end = clock_ms() + 2000;
+    while (!holds()) {
+        check(clock_ms() < end, "waited in vain: %s", what);
+        turn();
+        if (!holds() && !sockets_want_turn() && !store_wants_turn(world.s)) usleep(200);
+    }
+}
+
+static bool decided;
+static void note(Hub *, StoreWrite *w) {
+    check(w->err == Err::ok, "%s", err_info(w->err).code);
+    decided = true;
+}
+
+static void did_write(StoreWrite *w) {
+    decided = false;
+    hub_submit(&hub, w, {}, note);
+    until([] { return decided; }, "a write");
+}
+
+static Session *log_in(User *user, char token[uuid_chars + 1]) {
+    uuid_make(token);
+    StoreWrite *w = hub_write_new(WriteKind::session_add, nullptr);
+    w->user = user->id;
+    token_hash(token, w->token_hash);
+    did_write(w);
+    return user->sessions;
+}
+
+static User *sign_up(const char *name) {
+    StoreWrite *w = hub_write_new(WriteKind::user_add, nullptr);
+    w->name = w->key = in_arena(w, name);
+    w->text = "hash";
+    did_write(w);
+    return model_user_by_name(&hub.model, name);
+}
+
+static void begin(const SocketOptions &sockets = {}, const HubOptions &options = {}) {
+    world = {};
+    world_make(world);
+    ScopedBuf error;
+    HubHooks hooks = {.session_ended = session_ended, .user_blocked = user_blocked};
+    RingFraming framing = {.header = ring_header, .deflate = ws_encode_deflated};
+    assert_true(hub_start(&hub, world.s, framing, options, hooks, words_parse("hate\n", &error)));
+    net_start(&world.loop, {}, {.request = api_request, .text = socket_text, .writable = socket_writable, .closed = socket_closed});
+    api_start(&hub);
+    sockets_start(&hub, sockets);
+    alice = sign_up("alice");
+    bob = sign_up("bob");
+    log_in(alice, tokens[0]);
+    log_in(bob, tokens[1]);
+}
+
+// --- a client without a network
+
+struct Tab {
+    ConnId id;
+    Buf sent; // what the server has written
+};
+static Tab tabs[8]; // not on the stack, which a failed check leaves behind
+static uint32_t tabs_count;
+
+static Tab &a_tab() {
+    check(tabs_count < 8, "too many tabs");
+    return tabs[tabs_count++];
+}
+
+static void feed(Tab &t, std::string_view bytes) {
+    if (Conn *c = conn_get(t.id)) conn_feed(c, bytes);
+}
+
+static void open_tab(Tab &t, const char *token, const char *query = "") {
+    Address peer;
+    assert_true(address_parse("203.0.113.5", &peer));
+    t.id = conn_id(conn_for_test(peer, &t.sent));
+    ScopedBuf head;
+    buf_printf(head, "GET /ws?token=%s%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", token, query);
+    feed(t, buf_view(head));
+}
+
+static void say(Tab &t, std::string_view text) {
+    ScopedBuf frame;
+    buf_add_char(frame, (char)0x81);
+    if (text.size() < 126) {
+        buf_add_char(frame, (char)(0x80 | text.size()));
+    } else {
+        buf_add_char(frame, (char)(0x80 | 126));
+        buf_add_char(frame, (char)(text.size() >> 8));
+        buf_add_char(frame, (char)text.size());
+    }
+    buf_add(frame, {"\0\0\0\0", 4}); // a mask that changes nothing
+    buf_add(frame, text);
+    feed(t, buf_view(frame));
+}
+
+// What was sent behind the handshake's answer, a frame a line; a close frame as "close CODE".
+static void frames_of(const Tab &t, Buf &out) {
+    std::string_view rest = buf_view(t.sent);
+    size_t head = rest.find("\r\n\r\n");
+    if (head == rest.npos) return;
+    rest.remove_prefix(head + 4);
+    while (rest.size() >= 2) {
+        unsigned char first = (unsigned char)rest[0];
+        size_t len = (unsigned char)rest[1], skip = 2;
+        if (len == 126) len = (size_t)(unsigned char)rest[2] << 8 | (unsigned char)rest[3], skip = 4;
+        else if (len == 127) len = (size_t)(unsigned char)rest[7] << 16 | (size_t)(unsigned char)rest[8] << 8 | (unsigned char)rest[9], skip = 10;
+        check(rest.size() >= skip + len, "half a frame");
+        if (first == 0x88) buf_printf(out, "close %d\n", (unsigned char)rest[2] << 8 | (unsigned char)rest[3]);
+        else buf_printf(out, "%.*s\n", (int)len, rest.data() + skip);
+        rest.remove_prefix(skip + len);
+    }
+}
+
+static uint32_t count_of(const Tab &t, std::string_view part) {
+    ScopedBuf frames;
+    frames_of(t, frames);
+    uint32_t n = 0;
+    for (size_t at = 0; (at = buf_view(frames).find(part, at)) != std::string_view::npos; at++) n++;
+    return n;
+}
+
+static bool has(const Tab &t, std::string_view part) { return count_of(t, part) > 0; }
+
+static void until_has(const Tab &t, std::string_view part) {
+    until([&] { return has(t, part); }, part.data());
+}
+
+static void online(Tab &t, const char *token) {
+    open_tab(t, token);
+    until_has(t, "\"ready\"");
+}
+
+static int setup(void **) {
+    begin();
+    return 0;
+}
+
+static int teardown(void **) {
+    sockets_close_all(1001, "");
+    sockets_turn();
+    net_stop();
+    world_close(world);
+    hub_stop(&hub);
+    delay_free();
+    world_remove(world);
+    for (Tab &t : tabs) buf_free(t.sent), t.id = 0;
+    tabs_count = 0;
+    return 0;
+}
+
+// --- tests
+
+static void welcome_is_first_and_ready_follows(void **) {
+    Tab &t = a_tab();
+    open_tab(t, tokens[0]);
+    say(t, R"({"type":"ping","ref":"early"})"); // came with the handshake
+    until_has(t, "early");
+    until_has(t, "\"ready\"");
+    ScopedBuf frames;
+    frames_of(t, frames);
+    std::string_view all = buf_view(frames);
+    assert_true(all.starts_with(R"({"type":"welcome",)"));
+    assert_true(all.find("\"history\"") < all.find("\"ready\""));
+    assert_int_equal(sockets_count(), 1);
+    assert_int_equal(alice->sockets, 1);
+}
+
+static void each_request_is_answered(void **) {
+    Tab &a = a_tab(), &b = a_tab();
+    online(a, tokens[0]);
+    online(b, tokens[1]);
+    say(a, R"({"type":"message","text":"hello","nonce":"n1","ref":"r1"})");
+    until_has(b, R"("text":"hello")");
+    until_has(a, R"("nonce":"n1","ref":"r1")");
+    say(a, R"({"type":"message","text":"hello","nonce":"n1","ref":"r2"})");
+    until_has(a, R"("nonce":"n1","repeat":true,"ref":"r2")");
+    say(a, R"({"type":"message","text":"","nonce":"n2","ref":"r3"})");
+    until_has(a, R"("code":"empty","message":"There is nothing visible in it.","nonce":"n2","ref":"r3")");
+    say(a, R"({"type":"message","text":"hate","nonce":"n3","ref":"r4"})");
+    until_has(a, R"({"type":"warning","count":1,"limit":3,"nonce":"n3","ref":"r4"})");
+    say(a, R"({"type":"delete","id":999,"ref":"r5"})");
+    until_has(a, R"("code":"not_found","message":"There is no such thing here.","ref":"r5")");
+    say(a, R"({"type":"typing","room":1})");
+    until_has(b, R"({"type":"typing","room":1,"user":"alice"})");
+    say(a, R"({"type":"history","room":1,"ref":"r6"})");
+    until_has(a, R"("more":false,"ref":"r6"})");
+    say(a, R"({"type":"nonsense","ref":"r7"})");
+    until_has(a, R"("code":"unknown_type")");
+    say(a, "nonsense");
+    until_has(a, R"("code":"bad_json")");
+    assert_int_equal(count_of(b, "repeat") + count_of(b, "\"warning\"") + count_of(b, "error"), 0); // private is private
+}
+
+static void each_message_is_counted_once(void **) {
+    Tab &a = a_tab();
+    online(a, tokens[0]);
+    uint64_t before = metrics[(int)Metric::frames_in], requests = metrics[(int)Metric::http_requests];
+    for (int i = 0; i < 3; i++) say(a, R"({"type":"ping"})");
+    until([&] { return count_of(a, "pong") == 3; }, "pongs");
+    assert_int_equal(metrics[(int)Metric::frames_in] - before, 3);
+    Tab &b = a_tab();
+    online(b, tokens[1]);
+    assert_int_equal(metrics[(int)Metric::http_requests] - requests, 1);
+}
+
+static void twenty_refusals_in_a_row_end_it(void **) {
+    Tab &a = a_tab(), &b = a_tab();
+    online(a, tokens[0]);
+    online(b, tokens[1]);
+    for (uint32_t i = 1; i < refused_in_a_row_max; i++) say(a, "{}"), say(b, "{}");
+    say(a, R"({"type":"ping"})");
+    for (uint32_t i = 1; i < refused_in_a_row_max; i++) say(a, "{}");
+    say(b, "{}");
+    until_has(b, "close 1008");
+    turn();
+    assert_false(has(a, "close"));
+    assert_int_equal(sockets_count(), 1);
+    assert_int_equal(bob->sockets, 0);
+}
+
+static void who_is_too_fast_is_heard_later_and_in_order(void **) {
+    hub.options.request_rate = {.burst = 3, .per_second = 500};
+    Tab &a = a_tab();
+    online(a, tokens[0]);
+    char text[64];
+    for (int i = 0; i < 30; i++) {
+        snprintf(text, sizeof text, R"({"type":"ping","ref":"p%d."})", i);
+        say(a, text);
+    }
+    assert_true(count_of(a, "pong") < 10);
+    until([&] { return count_of(a, "pong") == 30; }, "pongs");
+    ScopedBuf frames;
+    frames_of(a, frames);
+    size_t at = 0;
+    for (int i = 0; i < 30; i++) {
+        snprintf(text, sizeof text, "\"p%d.\"", i);
+        size_t next = buf_view(frames).find(text);
+        check(next != std::string_view::npos && next > at, "pong %d", i);
+        at = next;
+    }
+}
+
+static void over_the_message_rate_it_says_when(void **) {
+    hub.options.message_rate = {.burst = 2, .per_second = 0.5};
+    Tab &a = a_tab();
+    online(a, tokens[0]);
+    for (int i = 0; i < 3; i++) say(a, R"({"type":"message","text":"x","nonce":"n"})");
+    until_has(a, R"("code":"rate_limited","message":"Too fast. Wait a moment and try again.","nonce":"n","retry_after":)");
+}
+
+static void a_blocked_user_is_told_and_closed_everywhere(void **) {
+    Tab &a1 = a_tab(), &a2 = a_tab(), &b = a_tab();
+    online(a1, tokens[0]);
+    online(a2, tokens[0]);
+    online(b, tokens[1]);
+    hub.options.warnings_limit = 1;
+    say(a1, R"({"type":"message","text":"hate","nonce":"n"})");
+    for (Tab *t : {&a1, &a2}) {
+        until_has(*t, "close 4002");
+        assert_true(has(*t, R"({"type":"blocked")"));
+    }
+    assert_true(has(a1, "warning"));
+    assert_false(has(b, "close"));
+    assert_int_equal(sockets_count(), 1);
+    Tab &again = a_tab();
+    open_tab(again, tokens[0]);
+    turn();
+    assert_true(buf_view(again.sent).starts_with("HTTP/1.1 403"));
+}
+
+// A connection that has just broken, or is full, cannot be told: it must not keep the server from going on.
+static void a_broken_connection_does_not_hold_up_a_block(void **) {
+    Tab &a1 = a_tab(), &a2 = a_tab();
+    online(a1, tokens[0]);
+    online(a2, tokens[0]);
+    conn_end_soon(conn_get(a1.id));
+    conn_end_soon(conn_get(a2.id));
+    sockets_of_user_block(alice);
+    assert_null(alice->first_socket);
+    assert_int_equal(sockets_count(), 0);
+    turn();
+}
+
+static void the_end_of_a_session_closes_its_sockets_alone(void **) {
+    char other[uuid_chars + 1];
+    log_in(alice, other);
+    Tab &a1 = a_tab(), &a2 = a_tab();
+    online(a1, tokens[0]);
+    online(a2, other);
+    StoreWrite *w = hub_write_new(WriteKind::session_end, alice);
+    w->user = alice->id;
+    w->session_id = alice->sessions->id; // the newer one
+    did_write(w);
+    until_has(a2, "close 4001");
+    assert_false(has(a1, "close"));
+    w = hub_write_new(WriteKind::user_delete, nullptr);
+    w->user = alice->id;
+    did_write(w);
+    until_has(a1, "close 4001");
+    assert_int_equal(sockets_count(), 0);
+}
+
+static void there_is_a_limit_for_each_user_and_for_all(void **) {
+    teardown(nullptr);
+    begin({.sockets_max = 3, .sockets_per_user_max = 2});
+    Tab &first = a_tab(), &second = a_tab(), &third = a_tab(), &of_bob = a_tab(), &last = a_tab();
+    online(first, tokens[0]);
+    online(second, tokens[0]);
+    open_tab(third, tokens[0]);
+    assert_true(buf_view(third.sent).starts_with("HTTP/1.1 503"));
+    assert_true(buf_view(third.sent).find("Retry-After: 10") != std::string_view::npos);
+    online(of_bob, tokens[1]);
+    open_tab(last, tokens[1]);
+    assert_true(buf_view(last.sent).starts_with("HTTP/1.1 503"));
+    conn_abort(conn_get(first.id));
+    Tab &fits = a_tab();
+    online(fits, tokens[1]);
+}
+
+// As the server does when the store does not know any more what is on the disk; at that moment all kinds of things are under way.
+static void when_the_store_is_opened_anew_nothing_is_left_hanging(void **) {
+    Tab &live = a_tab(), &starting = a_tab(), &asking = a_tab(), &http = a_tab();
+    online(live, tokens[0]);
+    online(asking, tokens[1]);
+    open_tab(starting, tokens[1]);
+    say(asking, R"({"type":"history","room":1})");
+    hub.options.request_rate = {.burst = 1, .per_second = 1000};
+    for (int i = 0; i < 3; i++) say(live, R"({"type":"message","text":"x"})"); // the last ones wait for the rate
+    Address peer;
+    assert_true(address_parse("203.0.113.5", &peer));
+    http.id = conn_id(conn_for_test(peer, &http.sent));
+    ScopedBuf head, error;
+    buf_printf(head, "GET /api/rooms HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", tokens[0]);
+    feed(http, buf_view(head));
+    while (store_has_work(world.s)) turn();
+    sockets_close_all(1001, "the store is opened anew");
+    assert_true(store_reopen(world.s, &error));
+    assert_true(hub_reload(&hub));
+    for (int i = 0; i < 20; i++) turn();
+    assert_int_equal(sockets_count(), 0);
+    assert_true(has(live, "close 1001") && has(asking, "close 1001") && has(starting, "close 1001"));
+    until([&] { return buf_view(http.sent).starts_with("HTTP/1.1 200"); }, "the list of rooms");
+    alice = model_user_by_name(&hub.model, "alice");
+    assert_int_equal(alice->sockets, 0);
+    Tab &again = a_tab();
+    online(again, tokens[0]);
+    say(again, R"({"type":"message","text":"and on","nonce":"n"})");
+    until_has(again, "and on");
+}
+
+// The kernel may take a number of whole frames and then be full: nothing is begun, but what is left must not wait for the next news.
+static void frames_behind_a_full_kernel_come_without_further_news(void **) {
+    char path[256];
+    world_path(world, "socket", path);
+    ListenAddress where;
+    ScopedBuf text;
+    buf_printf(text, "unix:%s", path);
+    buf_add_char(text, 0);
+    assert_true(listen_parse(text.data, &where));
+    uint16_t port = 0;
+    assert_int_equal(net_listen(where, &port), 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un un = {};
+    un.sun_family = AF_UNIX;
+    strcpy(un.sun_path, path);
+    assert_int_equal(connect(fd, (sockaddr *)&un, sizeof un), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    ScopedBuf head;
+    buf_printf(head, "GET /ws?token=%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", tokens[0]);
+    assert_int_equal(write(fd, head.data, head.len), head.len);
+    Tab &t = a_tab();
+    static char chunk[256 * 1024];
+    auto hear = [&] {
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n > 0) buf_add(t.sent, {chunk, (size_t)n});
+        else assert_true(n < 0 && errno == EAGAIN);
+    };
+    until([&] { return hear(), has(t, "\"ready\""); }, "ready");
+    // Frames of 1,024 bytes: what the kernel takes in pieces of a page ends between two of them.
+    char payload[1020];
+    memset(payload, 'x', sizeof payload);
+    constexpr uint32_t frames = 600;
+    for (uint32_t i = 0; i < frames; i++) ring_push(&hub.ring, 0, {}, {payload, sizeof payload});
+    for (int i = 0; i < 5; i++) turn(); // until the kernel is full
+    size_t before = t.sent.len;
+    until([&] { return hear(), t.sent.len >= before + frames * 1024; }, "all frames");
+    close(fd);
+}
+
+// Who asks and does not take the answers is not read any more.
+static void who_does_not_take_answers_is_not_heard(void **) {
+    Tab &a = a_tab();
+    online(a, tokens[0]);
+    hub.options.request_rate = {};
+    Conn *c = conn_get(a.id);
+    c->out = (Out *)mem_zero(sizeof(Out)); // as if the kernel were full
+    for (int i = 0; i < 2000; i++) say(a, R"({"type":"ping","ref":"0123456789012345678901234567890123456789"})");
+    for (int i = 0; i < 5; i++) turn();
+    check(conn_private_bytes(c) < private_queue_pause_bytes + 200, "%zu bytes wait", conn_private_bytes(c));
+    free(c->out);
+    c->out = nullptr;
+    socket_writable(c);
+    until([&] { return count_of(a, "pong") == 2000; }, "pongs");
+}
+
+int main() {
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        test(welcome_is_first_and_ready_follows),
+        test(each_request_is_answered),
+        test(each_message_is_counted_once),
+        test(twenty_refusals_in_a_row_end_it),
+        test(who_is_too_fast_is_heard_later_and_in_order),
+        test(over_the_message_rate_it_says_when),
+        test(a_blocked_user_is_told_and_closed_everywhere),
+        test(a_broken_connection_does_not_hold_up_a_block),
+        test(the_end_of_a_session_closes_its_sockets_alone),
+        test(there_is_a_limit_for_each_user_and_for_all),
+        test(when_the_store_is_opened_anew_nothing_is_left_hanging),
+        test(frames_behind_a_full_kernel_come_without_further_news),
+        test(who_does_not_take_answers_is_not_heard),
+    };
+    return cmocka_run_group_tests_name("socket", tests, nullptr, nullptr);
+}
