@@ -117,16 +117,19 @@ void sha1(std::string_view bytes, unsigned char out[20]) {
     for (int i = 0; i < 20; i++) out[i] = (unsigned char)(state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
+// An empty view may have no address, and libsodium wants one.
+static const char *bytes_of_password(std::string_view password) { return password.empty() ? "" : password.data(); }
+
 bool password_hash(std::string_view password, uint64_t memory_kib, uint64_t ops, char out[password_hash_max]) {
     memset(out, 0, password_hash_max);
-    return crypto_pwhash_str(out, password.data(), password.size(), ops, (size_t)memory_kib * 1024) == 0;
+    return crypto_pwhash_str(out, bytes_of_password(password), password.size(), ops, (size_t)memory_kib * 1024) == 0;
 }
 
 bool password_verify(std::string_view hash, std::string_view password) {
     char text[password_hash_max] = {}; // libsodium reads a string that ends in NUL
     if (hash.size() >= sizeof text) return false;
     memcpy(text, hash.data(), hash.size());
-    return crypto_pwhash_str_verify(text, password.data(), password.size()) == 0;
+    return crypto_pwhash_str_verify(text, bytes_of_password(password), password.size()) == 0;
 }
 
 bool password_outdated(std::string_view hash, uint64_t memory_kib, uint64_t ops) {
