@@ -241,7 +241,7 @@ static void tries_are_counted_by_address_and_name(void **) {
     assert_int_equal(logs_in("alice", "correct horse", "home"), Err::ok);          // the owner, from elsewhere
     assert_int_equal(logs_in("bob", "correct horse", "evil"), Err::bad_credentials); // another name
     uint32_t more = 0;
-    char name[16];
+    char name[24];
     for (Err err = Err::ok; err != Err::rate_limited && more < 200; more++) {
         snprintf(name, sizeof name, "n%u", more);
         err = logs_in(name, "correct horse", "evil");

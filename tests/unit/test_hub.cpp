@@ -343,7 +343,7 @@ static void a_mark_of_who_has_left_is_forgotten(void **) {
 // More than fifty: a mark is for the reader's own sockets and for the authors of what it newly covers, if they are still there.
 static void in_a_large_room_marks_are_for_the_authors(void **) {
     int64_t room = chat_room(alice, "crowd");
-    char name[16];
+    char name[24];
     for (uint32_t i = 0; i < seen_detail_members_max + 3; i++) {
         snprintf(name, sizeof name, "u%u", i);
         chat_join(chat_user(name), room);
@@ -400,7 +400,7 @@ static void who_comes_back_in_time_was_never_gone(void **) {
 // Many leave at different times: each is told within two seconds of its time, and the hub does not look at everybody for each of them.
 static void a_crowd_leaves_one_by_one(void **) {
     Client *a = listens(alice);
-    char name[16];
+    char name[24];
     Client *crowd[20];
     for (int i = 0; i < 20; i++) {
         snprintf(name, sizeof name, "u%d", i);

@@ -102,7 +102,7 @@ static void rooms(void **) {
 }
 
 static void a_large_room_says_only_the_highest_mark_of_the_others(void **) {
-    char name[16];
+    char name[24];
     for (int64_t id = 100; id < 100 + (int64_t)seen_detail_members_max - 3; id++) {
         snprintf(name, sizeof name, "u%d", (int)id);
         put_user(id, name);

@@ -119,7 +119,7 @@ static void what_happens_meanwhile_comes_behind_the_snapshot(void **) {
 
 static void rooms_come_the_most_recent_first_and_no_more_than_twenty(void **) {
     int64_t rooms[24];
-    char name[16];
+    char name[24];
     for (int i = 0; i < 24; i++) {
         snprintf(name, sizeof name, "room-%d", i);
         rooms[i] = chat_room(alice, name);
