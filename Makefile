@@ -78,7 +78,12 @@ LIBS = $(LIB)/libuv_a.a $(SQLITE) $(LIB)/libsodium.a $(LIB)/libz.a $(LIB)/libutf
 INCLUDES = -isystem $(DEPS)/usr/include -isystem $(DEPS)/usr/include/$(TRIPLET) \
     -isystem $(DEPS)/src/wslay -isystem $(DEPS)/src/llhttp -isystem $(DEPS)/src/sqlite3
 FOREIGN_INCLUDES = $(INCLUDES)
-ifeq ($(KIND),asan)
+ifeq ($(KIND),fuzz)
+SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPTIMIZE = -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -DCB_SANITIZED=1
+# libFuzzer is C++ itself: the one place where the C++ driver links.
+LINK_FUZZ = $(CXX) $(SANITIZE) -fsanitize=fuzzer -Wl,--gc-sections
+else ifeq ($(KIND),asan)
 # vptr needs RTTI, which is off; alignment is checked for us on the boards that mind.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPTIMIZE = -O1 $(SANITIZE) -DCB_SANITIZED=1
@@ -153,7 +158,7 @@ include tools/bench/bench.mk
 bench: all $(BENCH_PROGRAMS) ## measure it beside the floor and other servers (QUICK=1: less than a minute)
 	tools/bench/run
 
-fuzz: ## fuzz the parsers for a minute each (needs clang)
+fuzz: ## fuzz the parsers, a minute each (FUZZ_SECONDS=600: longer); needs clang
 	tools/fuzz
 
 release: ## small static files for boards, build/release/ (ARCH=arm64 makes one, else all five)
@@ -246,6 +251,17 @@ $(OBJ)/%.o: src/%.cpp $(COMPILE_DEPENDS)
 	@mkdir -p $(@D)
 	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.cpp))
+FUZZ_PROGRAMS = $(FUZZ_SOURCES:tests/fuzz/%.cpp=$(OUT)/%)
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZ_PROGRAMS)
+$(OUT)/fuzz_%.o: tests/fuzz/fuzz_%.cpp $(COMPILE_DEPENDS)
+	@echo "  c++ $<"
+	@$(CXX) -Itests/fuzz $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/fuzz_%: $(OUT)/fuzz_%.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
+	@echo "  link $@"
+	@$(LINK_FUZZ) -o $@ $(filter-out $(SQLITE),$^) $(LIBS)
+
 # Unit tests link dynamically with cmocka, which Debian has only as a shared library.
 CMOCKA = -L$(LIB) -lcmocka -Wl,-rpath,'$(CURDIR)/$(LIB)'
 .PHONY: unit-programs
@@ -259,4 +275,4 @@ $(UNIT)/test_%: $(UNIT)/obj/test_%.o $(UNIT_OBJECTS) $(ARCHIVE) $(FOREIGN_ARCHIV
 	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS) $(CMOCKA)
 .SECONDARY:
 
--include $(wildcard $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d)
+-include $(wildcard $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d $(OUT)/fuzz_*.d)
