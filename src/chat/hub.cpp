@@ -38,7 +38,7 @@ bool hub_start(Hub *h, Store *store, const RingFraming &framing, const HubOption
 static void forget(Hub *h) {
     model_free(&h->model);
     h->marks_dirty.count = h->marks_pending.count = 0;
-    h->marks_dirty_since_ms = 0;
+    h->marks_dirty_since_ms = h->marks_pending_due_ms = 0;
     h->marks_writing = false;
     h->presence_count = 0;
     h->presence_due_ms = h->linger_due_ms = 0;

@@ -43,6 +43,7 @@ struct Hub {
     // seen.cpp
     MarkList marks_dirty;          // moved and not yet written
     MarkList marks_pending;        // moved and not yet told
+    uint64_t marks_pending_due_ms; // the next look at them; 0: none waits
     uint64_t marks_dirty_since_ms; // of the oldest; 0: none
     bool marks_writing;
     // presence.cpp

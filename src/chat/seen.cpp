@@ -54,6 +54,12 @@ static void tell(Hub *h, Member *member, uint64_t now_ms) {
     if (!store_read(h->store, r)) store_read_free(r); // the mark itself is kept; only ticks come later, with the next one
 }
 
+// Each look goes through all that wait: on a tenth of a second, so that there are at most ten in one, however many people read.
+static void look_at(Hub *h, uint64_t due_ms) {
+    due_ms = (due_ms + 99) / 100 * 100;
+    if (!h->marks_pending_due_ms || due_ms < h->marks_pending_due_ms) h->marks_pending_due_ms = due_ms;
+}
+
 Err seen_mark(Hub *h, User *user, int64_t room, int64_t id, uint64_t now_ms) {
     Member *member;
     if (Err err = hub_member(h, user, room, &member); err != Err::ok) return err;
@@ -71,6 +77,7 @@ Err seen_mark(Hub *h, User *user, int64_t room, int64_t id, uint64_t now_ms) {
     } else {
         member->seen_pending = true;
         list_add(&h->marks_pending, member);
+        look_at(h, member->seen_told_ms + seen_gap_ms);
     }
     return Err::ok;
 }
@@ -105,28 +112,33 @@ void hub_flush_marks(Hub *h) {
     hub_submit(h, w, {}, written);
 }
 
-void seen_turn(Hub *h, uint64_t now_ms) {
+static void tell_pending(Hub *h, uint64_t now_ms) {
     uint32_t kept = 0;
+    h->marks_pending_due_ms = 0;
     for (uint32_t i = 0; i < h->marks_pending.count; i++) {
         MarkRef ref = h->marks_pending.refs[i];
         Member *member = model_member(&h->model, ref.room, ref.user);
         if (!member || !member->seen_pending) continue;
-        if (now_ms - member->seen_told_ms >= seen_gap_ms) tell(h, member, now_ms);
-        else h->marks_pending.refs[kept++] = ref;
+        uint64_t at = member->seen_told_ms + seen_gap_ms;
+        if (at <= now_ms) {
+            tell(h, member, now_ms);
+            continue;
+        }
+        h->marks_pending.refs[kept++] = ref;
+        look_at(h, at);
     }
     h->marks_pending.count = kept;
+}
+
+void seen_turn(Hub *h, uint64_t now_ms) {
+    if (h->marks_pending_due_ms && h->marks_pending_due_ms <= now_ms) tell_pending(h, now_ms);
     // Marks ride along with other commits once they are two seconds old, and make one of their own only at the limit.
     uint64_t age = h->marks_dirty_since_ms ? now_ms - h->marks_dirty_since_ms : 0;
     if (!h->marks_writing && (age >= seen_write_ms_max - 500 || (age >= 2000 && store_has_work(h->store)))) hub_flush_marks(h);
 }
 
 uint64_t seen_due_ms(const Hub *h) {
-    uint64_t due = h->marks_dirty_since_ms && !h->marks_writing ? h->marks_dirty_since_ms + seen_write_ms_max - 500 : 0;
-    for (uint32_t i = 0; i < h->marks_pending.count; i++) {
-        const Member *member = model_member(&h->model, h->marks_pending.refs[i].room, h->marks_pending.refs[i].user);
-        if (!member) continue;
-        uint64_t at = member->seen_told_ms + seen_gap_ms;
-        if (!due || at < due) due = at;
-    }
-    return due;
+    uint64_t write = h->marks_dirty_since_ms && !h->marks_writing ? h->marks_dirty_since_ms + seen_write_ms_max - 500 : 0;
+    uint64_t tell = h->marks_pending_due_ms;
+    return write && (!tell || write < tell) ? write : tell;
 }

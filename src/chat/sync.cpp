@@ -113,7 +113,7 @@ static void welcome(StoreRead *rd) {
     add_newer(rd, r->user, rd->counts);
     auto max = static_cast<uint32_t>(rd->owner_extra & 0xffffffff);
     bool wants_resume = rd->owner_extra >> 32;
-    bool resumed = wants_resume && rd->since <= hub_rev(hub) && (max == 0 || rd->waiting <= max);
+    bool resumed = wants_resume && rd->since <= hub_rev(hub) && (max == resume_max_none || rd->waiting <= max);
     ScopedBuf payload;
     for (Brevity brevity : {Brevity::none, Brevity::marks, Brevity::topic}) {
         buf_clear(payload);
@@ -153,7 +153,7 @@ void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
     rd->marks = marks;
     rd->user = user->id;
     rd->since = how.since;
-    rd->limit = how.resume ? how.max : 0;
+    if (how.resume && how.max != resume_max_none) rd->limit = how.max ? how.max : 1; // 0 would be not to count
     rd->owner_extra = static_cast<uint64_t>(how.resume) << 32 | how.max;
     ask(r, rd, id, welcome);
 }
@@ -283,15 +283,16 @@ static bool tell_moved_marks(Reader *r, uint64_t id) {
     if (r->seen_stamp == hub->model.seen_stamp) return true;
     uint32_t count = 0, capacity = 64;
     auto *moved = static_cast<const Member **>(mem_alloc(capacity * sizeof(Member *)));
+    auto add = [&](const Member *member) {
+        if (member->seen_stamp <= r->seen_stamp) return;
+        if (count == capacity) moved = static_cast<const Member **>(mem_grow(moved, (capacity *= 2) * sizeof(Member *)));
+        moved[count++] = member;
+    };
     for (const Member *mine = r->user->members; mine; mine = mine->next_of_user) {
-        for (uint32_t i = 0; i < mine->room->members_count; i++) {
-            const Member *member = mine->room->members[i];
-            if (member->seen_stamp <= r->seen_stamp) continue;
-            // In large rooms marks are for the authors' ticks; a reader who was away gets its own, and learns the others' with what is seen next.
-            if (mine->room->members_count > seen_detail_members_max && member != mine) continue;
-            if (count == capacity) moved = static_cast<const Member **>(mem_grow(moved, (capacity *= 2) * sizeof(Member *)));
-            moved[count++] = member;
-        }
+        // In large rooms marks are for the authors' ticks; a reader who was away gets its own, and learns the others' with what is seen next.
+        bool large = mine->room->members_count > seen_detail_members_max;
+        if (large) add(mine);
+        for (uint32_t i = 0; !large && i < mine->room->members_count; i++) add(mine->room->members[i]);
     }
     if (count) qsort(moved, count, sizeof *moved, older_stamp_first);
     uint32_t sent = 0;

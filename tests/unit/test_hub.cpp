@@ -285,6 +285,33 @@ static void a_mark_is_told_at_most_once_a_second(void **) {
     assert_int_equal(lines_with(a->got, "\"seen\""), 2);
 }
 
+// Many read at their own pace: all are told in time, and the hub does not look at all that wait for each of them.
+static void a_crowd_that_reads_is_told_in_a_few_looks(void **) {
+    char name[24];
+    User *crowd[20];
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "u%d", i);
+        crowd[i] = chat_user(name);
+    }
+    for (int i = 0; i < 2; i++) chat_post(alice, lobby_id, "x");
+    Client *a = listens(alice);
+    for (int i = 0; i < 20; i++, chat.now_ms += 3) {
+        seen_mark(&chat.hub, crowd[i], lobby_id, decided.message - 1, chat.now_ms); // told at once
+        seen_mark(&chat.hub, crowd[i], lobby_id, decided.message, chat.now_ms);
+    }
+    chat_settle();
+    assert_int_equal(lines_with(a->got, "\"seen\""), 20);
+    uint32_t looks = 0;
+    uint64_t begin = chat.now_ms;
+    for (; chat.hub.marks_pending.count; looks++) {
+        chat.now_ms = chat.hub.marks_pending_due_ms;
+        chat_turn();
+    }
+    check(looks <= 3 && chat.now_ms <= begin + seen_gap_ms + 200, "%u looks, %d ms", looks, (int)(chat.now_ms - begin));
+    chat_settle();
+    assert_int_equal(lines_with(a->got, "\"seen\""), 40);
+}
+
 static void a_mark_never_goes_back_nor_beyond_the_newest(void **) {
     chat_post(alice, lobby_id, "one");
     int64_t one = decided.message;
@@ -463,6 +490,7 @@ int main() {
         test(when_the_queue_is_full_the_answer_comes_at_once),
         test(after_a_reload_all_is_there_again),
         test(a_mark_is_told_at_most_once_a_second),
+        test(a_crowd_that_reads_is_told_in_a_few_looks),
         test(a_mark_never_goes_back_nor_beyond_the_newest),
         test(marks_are_written_after_at_most_five_seconds),
         test(a_mark_of_who_has_left_is_forgotten),
