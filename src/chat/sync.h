@@ -36,10 +36,12 @@ struct SyncPort {
 
 void sync_start(Hub *h, const SyncPort &port);
 
+constexpr uint32_t resume_max_none = UINT32_MAX;
+
 struct ReaderStart {
     bool resume;             // since and epoch were given, and the epoch is ours
     int64_t since;
-    uint32_t max;            // 0: no limit
+    uint32_t max;            // with more messages waiting, a snapshot instead; resume_max_none: no limit
 };
 void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how);
 void reader_end(Reader *r);

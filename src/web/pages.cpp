@@ -67,9 +67,10 @@ void get_socket(Call *call) {
                                 .type = "application/json",
                                 .body = "{\"error\":\"bad_request\",\"message\":\"Open this address as a WebSocket (RFC 6455, version 13).\"}",
                                 .headers = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"});
-    int64_t since = -1, max = 0;
+    int64_t since = -1, max = resume_max_none;
     if (!query_number(call, "since", &since) || !query_number(call, "max", &max)) return;
-    if (max > 1'000'000) max = 1'000'000;
+    if (max < 0) max = 0;
+    if (max > resume_max_none) max = resume_max_none;
     ScopedBuf epoch;
     (void)http_query(r, "epoch", epoch);
     socket_open(r, call->session, since >= 0, since, buf_view(epoch), static_cast<uint32_t>(max));

@@ -49,7 +49,7 @@ static void got_is(Client *c, const char *want) {
     buf_clear(c->got);
 }
 
-static ReaderStart since(int64_t rev, uint32_t max = 0) { return {.resume = true, .since = rev, .max = max}; }
+static ReaderStart since(int64_t rev, uint32_t max = resume_max_none) { return {.resume = true, .since = rev, .max = max}; }
 
 // What a client that resumes from a position gets, in short.
 static void resumes_as(User *user, int64_t rev, const char *want) {
@@ -278,6 +278,26 @@ static void marks_that_moved_meanwhile_come_before_ready(void **) {
     c->takes = takes_all;
     chat_settle();
     got_is(c, "seen seen ready@8");
+}
+
+// It moved while the reader was up to date, but its second had not passed: the frame that told it was overrun.
+static void a_mark_that_waited_is_told_to_who_was_overrun(void **) {
+    chat_post(alice, lobby_id, "one");
+    int64_t one = decided.message;
+    chat_post(alice, lobby_id, "two");
+    Client *c = chat_connect(bob);
+    chat_wait(2000);
+    seen_mark(&chat.hub, alice, lobby_id, one, chat.now_ms);
+    seen_mark(&chat.hub, alice, lobby_id, one + 1, chat.now_ms);
+    chat_settle();
+    assert_int_equal(lines_with(c->got, "\"seen\""), 1);
+    c->takes = 0;
+    chat_wait(2000);
+    overrun();
+    buf_clear(c->got);
+    c->takes = takes_all;
+    chat_settle();
+    got_is(c, "seen ready@9");
 }
 
 static void a_slow_reader_costs_the_others_nothing(void **) {
@@ -757,6 +777,7 @@ int main() {
         test(a_new_public_room_is_shown_to_all_and_comes_once),
         test(who_was_overrun_misses_nothing_of_the_log),
         test(marks_that_moved_meanwhile_come_before_ready),
+        test(a_mark_that_waited_is_told_to_who_was_overrun),
         test(a_slow_reader_costs_the_others_nothing),
         test(history_when_asked),
         test(every_tab_ends_with_the_present_state),
