@@ -4,10 +4,12 @@
 #include "options.h"
 #include "server.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 // libuv's threads take the stack limit as address space each (8 MiB by default) and libuv aborts when one cannot start: so that it runs in 32 MiB. Its own pool
 // of threads is hardly used; ours are started by base/worker.
@@ -18,6 +20,13 @@ static void be_modest() {
         (void)setrlimit(RLIMIT_STACK, &stack);
     }
     (void)setenv("UV_THREADPOOL_SIZE", "1", 0);
+}
+
+// Started with a standard stream closed, the next thing opened would take its number, and the log would be written into the loop's pipes or to a client. A socket
+// without a peer takes the place: writing to it fails and nothing else happens, and it needs no /dev, which an empty root does not have.
+static void keep_standard_streams() {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0) (void)socket(AF_UNIX, SOCK_DGRAM, 0);
 }
 
 static int fail_usage(const Buf &error) {
@@ -34,6 +43,7 @@ static int serve(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    keep_standard_streams();
     be_modest();
     if (!crypto_start()) {
         fprintf(stderr, "chatterbox: the system has no source of random numbers\n");
