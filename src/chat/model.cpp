@@ -173,11 +173,10 @@ void model_drop_session(Model *m, Session *session) {
     free(session);
 }
 
-bool model_move_mark(Model *m, Member *member, int64_t id) {
+bool model_move_mark(Member *member, int64_t id) {
     if (id <= member->seen) return false;
     member->seen = id;
     member->seen_dirty = true;
-    member->seen_stamp = ++m->seen_stamp;
     return true;
 }
 

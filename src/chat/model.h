@@ -53,7 +53,7 @@ struct Member {
     int64_t rev;             // of joining
     int64_t seen;            // the read mark
     int64_t seen_told;       // what the others were told last
-    uint64_t seen_stamp;     // model.seen_stamp when it moved: who fell behind is told marks with a higher stamp than its own
+    uint64_t seen_stamp;     // model.seen_stamp when it was told: who fell behind is told marks with a higher stamp than its own
     uint64_t seen_told_ms, typing_told_ms;
 };
 
@@ -74,7 +74,7 @@ struct Model {
     uint32_t users_count;               // those not deleted
     uint32_t online_count;
     uint32_t admins_count;              // not deleted
-    uint64_t seen_stamp;
+    uint64_t seen_stamp;                // counts the marks told
 };
 
 constexpr int64_t lobby_id = 1;
@@ -96,7 +96,7 @@ void model_drop_member(Model *m, Member *member);
 Session *model_put_session(Model *m, const SessionRow &row);         // null when the user is not there
 void model_drop_session(Model *m, Session *session);
 // Moves a mark up; false when it was there already.
-bool model_move_mark(Model *m, Member *member, int64_t id);
+bool model_move_mark(Member *member, int64_t id);
 void model_free(Model *m);
 
 inline const char *user_shown_name(const User *u) { return u->display_name[0] ? u->display_name : u->name; }

@@ -14,7 +14,9 @@ static void list_add(MarkList *list, const Member *member) {
     list->refs[list->count++] = {member->room->id, member->user->id};
 }
 
-static void push_seen(Hub *h, const Member *member, const Audience &audience) {
+// Tells a mark. The stamp is of now, not of when the mark moved: who loses this frame was at the head of the ring before it.
+static void push_seen(Hub *h, Member *member, const Audience &audience) {
+    member->seen_stamp = ++h->model.seen_stamp;
     ScopedBuf frame;
     frame_seen(frame, member->room->id, member->user, member->seen_told);
     ring_push(&h->ring, 0, audience, buf_view(frame));
@@ -23,7 +25,7 @@ static void push_seen(Hub *h, const Member *member, const Audience &audience) {
 // In a large room the mark goes to the reader's own sockets and to the authors of what was newly covered (PROTOCOL §3.2 "Ticks").
 static void tell_authors(StoreRead *r) {
     auto *h = static_cast<Hub *>(r->owner);
-    const Member *member = model_member(&h->model, r->room, r->user);
+    Member *member = model_member(&h->model, r->room, r->user);
     if (member && r->err == Err::ok) {
         auto *users = static_cast<int64_t *>(arena_alloc(r->arena, (r->ids_count + 1) * sizeof(int64_t)));
         uint32_t count = 0;
@@ -66,7 +68,7 @@ Err seen_mark(Hub *h, User *user, int64_t room, int64_t id, uint64_t now_ms) {
     if (id < 1) return Err::bad_request;
     if (id > member->room->last) id = member->room->last;
     bool was_dirty = member->seen_dirty;
-    if (!model_move_mark(&h->model, member, id)) return Err::ok;
+    if (!model_move_mark(member, id)) return Err::ok;
     if (!was_dirty) {
         list_add(&h->marks_dirty, member);
         if (!h->marks_dirty_since_ms) h->marks_dirty_since_ms = now_ms;

@@ -17,7 +17,7 @@ struct Reader {
     int64_t position;        // has seen the log up to here (what it may not see included)
     int64_t replay_to;       // up to here the store tells, each thing once in its present state; only then the ring
     uint64_t cursor;         // live: the seq to read next
-    uint64_t seen_stamp;     // marks moved later than this must be told at the next `ready`
+    uint64_t seen_stamp;     // marks told later than this must be told at the next `ready`
     ReaderState state;
     bool reading;            // a read of the store is under way
     bool owes_ready;         // live, but not told so yet: what the ring already holds goes first

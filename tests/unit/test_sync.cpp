@@ -290,7 +290,7 @@ static void a_mark_that_waited_is_told_to_who_was_overrun(void **) {
     seen_mark(&chat.hub, alice, lobby_id, one, chat.now_ms);
     seen_mark(&chat.hub, alice, lobby_id, one + 1, chat.now_ms);
     chat_settle();
-    assert_int_equal(lines_with(c->got, "\"seen\""), 1);
+    assert_int_equal(lines_with(c->got, "\"type\":\"seen\""), 1);
     c->takes = 0;
     chat_wait(2000);
     overrun();
