@@ -54,12 +54,16 @@ FOREIGN_INCLUDES = -I$(S)/wslay -I$(S)/llhttp $(C_INCLUDES)
 # Nothing unwinds (no exceptions, no backtraces in the process): the tables for it are a tenth of the program.
 # A debugger takes its own from the .debug file.
 OPTIMIZE = -Os -fno-unwind-tables -fno-asynchronous-unwind-tables -include tools/hidden.h $(SMALL)
-# MIPS code is large; the routers' cores (24K, 34K, 74K, 1004K) have its 16-bit form, which takes a third less.
-SMALL_mipsel = -mips16
+# MIPS code is large; the routers' cores (24K, 34K, 74K, 1004K) have its 16-bit form, which takes a third less. GCC 12
+# miscompiles that with -fipa-ra (seen: SQLite's interpreter jumps into nothing), so without.
+SMALL_mipsel = -mips16 -fno-ipa-ra
 SMALL = $(SMALL_$(ARCH))
 
 # gcc 12 ignores -static-pie for arm, mips and riscv (it makes a dynamic program): told to the linker instead.
-LINK = $(CC) -static -Wl,-pie,--no-dynamic-linker,-z,text -nostdlib -nostartfiles $(GCSECTIONS) -Wl,-O1
+LINK = $(CC) -static -Wl,-pie,--no-dynamic-linker,-z,text -nostdlib -nostartfiles $(GCSECTIONS) -Wl,-O1 $(PAGE)
+# Kernels for these use pages of 4 or 16 KB; alignment to 64 KB would only pad the file.
+PAGE_mipsel = -Wl,-z,max-page-size=16384
+PAGE = $(PAGE_$(ARCH))
 CRT = $(shell $(CC) -print-file-name=$(1))
 LINK_START = $(MUSL_LIB)/rcrt1.o $(MUSL_LIB)/crti.o $(call CRT,crtbeginS.o)
 LINK_END = -L$(MUSL_LIB) -Wl,--start-group -lc -lgcc -lgcc_eh $(ATOMIC) -Wl,--end-group \
