@@ -102,14 +102,19 @@ static void begin_snapshot(Reader *r) {
     free(rooms);
 }
 
-static void welcome(StoreRead *rd) {
+// The reader that a read was made for. Null when its socket has gone, or goes because the store cannot be read; then `rd` is freed.
+static Reader *arrived(StoreRead *rd) {
     Reader *r = port.find(rd->owner_id);
-    if (!r) return store_read_free(rd);
-    r->reading = false;
-    if (rd->err != Err::ok) {
-        port.fail(rd->owner_id);
-        return store_read_free(rd);
-    }
+    if (r) r->reading = false;
+    if (r && rd->err == Err::ok) return r;
+    if (r) port.fail(rd->owner_id);
+    store_read_free(rd);
+    return nullptr;
+}
+
+static void welcome(StoreRead *rd) {
+    Reader *r = arrived(rd);
+    if (!r) return;
     add_newer(rd, r->user, rd->counts);
     auto max = static_cast<uint32_t>(rd->owner_extra & 0xffffffff);
     bool wants_resume = rd->owner_extra >> 32;
@@ -177,12 +182,9 @@ static void put_history(Buf &out, const StoreRead *rd, const Page &page, std::st
 }
 
 static void history_of_snapshot(StoreRead *rd) {
-    Reader *r = port.find(rd->owner_id);
-    if (!r) return store_read_free(rd);
-    r->reading = false;
-    if (rd->err != Err::ok) {
-        port.fail(rd->owner_id);
-    } else if (!model_member(&hub->model, rd->room, r->user->id)) {
+    Reader *r = arrived(rd);
+    if (!r) return;
+    if (!model_member(&hub->model, rd->room, r->user->id)) {
         r->rooms_next++; // left meanwhile; the log says so in a moment
     } else {
         Page page = {.messages = rd->changes,
@@ -248,13 +250,8 @@ static bool encode_change(const Reader *r, const Change &c, Buf &out) {
 }
 
 static void slice(StoreRead *rd) {
-    Reader *r = port.find(rd->owner_id);
-    if (!r) return store_read_free(rd);
-    r->reading = false;
-    if (rd->err != Err::ok) {
-        port.fail(rd->owner_id);
-        return store_read_free(rd);
-    }
+    Reader *r = arrived(rd);
+    if (!r) return;
     buf_clear(page_bytes);
     size_t starts[frames_per_page_max + 1];
     uint32_t frames = 0, i = 0;
