@@ -45,17 +45,20 @@ Member *model_member(const Model *m, int64_t room, int64_t user) {
     return static_cast<Member *>(idmap_get(m->members, member_key(room, user)));
 }
 
+// A time of 0 was taken while the clock was not set: nothing expires by it.
+static bool expired(const Session *session) {
+    if (!clock_is_set()) return false;
+    int64_t now = clock_wall_ms();
+    return (session->last_used && now - session->last_used > session_unused_ms_max) || (session->created && now - session->created > session_age_ms_max);
+}
+
 Session *model_session(const Model *m, std::string_view token) {
     if (!uuid_valid(token)) return nullptr;
     unsigned char hash[hash_bytes];
     token_hash(token, hash);
     auto *session = static_cast<Session *>(idmap_get(m->sessions_by_token, token_key(hash)));
     if (!session || !equal_constant_time(session->token_hash, hash, hash_bytes)) return nullptr;
-    if (clock_is_set()) {
-        int64_t now = clock_wall_ms();
-        if (now - session->last_used > session_unused_ms_max || now - session->created > session_age_ms_max) return nullptr;
-    }
-    return session;
+    return expired(session) ? nullptr : session;
 }
 
 Session *model_session_of(const User *user, int64_t id) {
@@ -83,7 +86,10 @@ User *model_put_user(Model *m, const UserRow &row, std::string_view name_key) {
     u->warnings = row.warnings;
     u->blocked = row.blocked;
     u->deleted = row.deleted;
+    ScopedBuf shown_key;
+    (void)unicode_fold_key(row.display_name, shown_key); // one that cannot be folded is not found by searching
     replace_text(&u->display_name, row.display_name);
+    replace_text(&u->shown_key, buf_view(shown_key));
     replace_text(&u->status, row.status);
     bool is_admin = !u->deleted && u->role == Role::admin;
     if (was_admin != is_admin) m->admins_count += is_admin ? 1 : -1;
@@ -197,6 +203,7 @@ void model_free(Model *m) {
         free(user->name);
         free(user->key);
         free(user->display_name);
+        free(user->shown_key);
         free(user->status);
         free(user);
     }

@@ -15,6 +15,7 @@ struct User {
     char *name;              // as registered; never changes
     char *key;               // the name folded: under which it is unique, and sorted in lists
     char *display_name;      // "" : shown as the name
+    char *shown_key;         // the display name folded, for searching
     char *status;
     Role role;
     bool blocked, deleted;

@@ -212,22 +212,43 @@ void delete_session(Call *call) {
 
 // --- who else there is
 
-// Names of people are paged by their folded form, which is what they are unique by.
-void put_user_page(JsonWriter &w, const char *field, User **users, uint32_t count, uint32_t limit, Eyes eyes) {
-    qsort(users, count, sizeof *users, [](const void *a, const void *b) { return strcmp((*static_cast<User *const *>(a))->key, (*static_cast<User *const *>(b))->key); });
+void page_start(UserPage *page, uint32_t limit) {
+    *page = {.users = static_cast<const User **>(mem_alloc((limit + 1) * sizeof(User *))), .count = 0, .limit = limit};
+}
+
+void page_take(UserPage *page, const User *user) {
+    uint32_t low = 0, high = page->count;
+    if (high > page->limit && strcmp(user->key, page->users[high - 1]->key) > 0) return; // the usual case in a large house
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (strcmp(page->users[middle]->key, user->key) < 0) low = middle + 1;
+        else high = middle;
+    }
+    if (page->count > page->limit) page->count--; // the last makes way
+    memmove(page->users + low + 1, page->users + low, (page->count - low) * sizeof *page->users);
+    page->users[low] = user;
+    page->count++;
+}
+
+void page_answer(UserPage *page, Call *call, const char *field) {
+    Eyes eyes = call->user->role == Role::admin ? Eyes::admin : Eyes::anybody;
+    ScopedBuf json;
+    JsonWriter w{.out = &json};
+    json_begin(w, '{');
     json_key(w, field);
     json_begin(w, '[');
-    for (uint32_t i = 0; i < count && i < limit; i++) protocol_user(w, users[i], eyes);
+    for (uint32_t i = 0; i < page->count && i < page->limit; i++) protocol_user(w, page->users[i], page->users[i] == call->user ? Eyes::own : eyes);
     json_end(w, ']');
-    json_field_bool(w, "more", count > limit);
+    json_field_bool(w, "more", page->count > page->limit);
+    json_end(w, '}');
+    free(page->users);
+    answer_json(call->r, 200, json);
 }
 
 // Does a user come behind the cursor and fit the search? Both are folded; empty ones always fit.
 static bool fits(const User *user, std::string_view after, std::string_view search) {
     if (user->deleted || (!after.empty() && std::string_view{user->key} <= after)) return false;
-    if (search.empty() || std::string_view{user->key}.find(search) != std::string_view::npos) return true;
-    ScopedBuf shown;
-    return user->display_name[0] && unicode_fold_key(user->display_name, shown) && buf_view(shown).find(search) != std::string_view::npos;
+    return search.empty() || std::string_view{user->key}.find(search) != std::string_view::npos || std::string_view{user->shown_key}.find(search) != std::string_view::npos;
 }
 
 static bool query_folded(Call *call, const char *name, Buf &out) {
@@ -239,22 +260,16 @@ static bool query_folded(Call *call, const char *name, Buf &out) {
 }
 
 void get_users(Call *call) {
-    uint32_t limit, count = 0;
+    uint32_t limit;
     ScopedBuf after, search, online;
     if (!query_limit(call, page_users_default, page_users_max, &limit) || !query_folded(call, "after", after) || !query_folded(call, "q", search)) return;
     bool online_only = http_query(call->r, "online", online) && buf_view(online) == "1";
-    const IdMap &all = web_hub->model.users_by_id;
-    auto **found = static_cast<User **>(mem_alloc((all.count + 1) * sizeof(User *)));
+    UserPage page;
+    page_start(&page, limit);
     IdMapEntry e;
-    for (uint32_t i = 0; idmap_next(all, &i, &e);) {
-        auto *user = static_cast<User *>(e.value);
-        if ((!online_only || user->online) && fits(user, buf_view(after), buf_view(search))) found[count++] = user;
+    for (uint32_t i = 0; idmap_next(web_hub->model.users_by_id, &i, &e);) {
+        const auto *user = static_cast<const User *>(e.value);
+        if ((!online_only || user->online) && fits(user, buf_view(after), buf_view(search))) page_take(&page, user);
     }
-    ScopedBuf json;
-    JsonWriter w{.out = &json};
-    json_begin(w, '{');
-    put_user_page(w, "users", found, count, limit, call->user->role == Role::admin ? Eyes::admin : Eyes::anybody);
-    json_end(w, '}');
-    free(found);
-    answer_json(call->r, 200, json);
+    page_answer(&page, call, "users");
 }

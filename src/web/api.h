@@ -36,6 +36,16 @@ bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out);
 // The cookie line that sets (or, with an empty token, clears) the session.
 void put_cookie(Buf &headers, bool tls, std::string_view token);
 
+// A page of people: the first `limit` by their folded names, which is what they are unique and paged by. Whoever comes is put into place or passed over, so that
+// it costs no sorting of all. In account.cpp.
+struct UserPage {
+    const User **users;        // limit + 1 places: one more shows that there are more
+    uint32_t count, limit;
+};
+void page_start(UserPage *page, uint32_t limit);
+void page_take(UserPage *page, const User *user);
+void page_answer(UserPage *page, Call *call, const char *field);   // ends it
+
 // --- handlers, by file. account.cpp:
 void post_register(Call *call);
 void post_login(Call *call);

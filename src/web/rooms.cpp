@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-void put_user_page(JsonWriter &w, const char *field, User **users, uint32_t count, uint32_t limit, Eyes eyes); // account.cpp
-
 // The room of a call if it is the user's business at all; answered when not.
 static Room *room_of(Call *call) {
     Room *room = model_room(&web_hub->model, call->id);
@@ -202,20 +200,15 @@ void get_members(Call *call) {
     Room *room = room_of(call);
     if (!room) return;
     if (!model_member(&web_hub->model, room->id, call->user->id)) return answer_error(call, Err::not_member);
-    uint32_t limit, count = 0;
+    uint32_t limit;
     if (!query_limit(call, page_users_default, page_users_max, &limit)) return;
     ScopedBuf after, key;
     if (http_query(call->r, "after", after) && !unicode_fold_key(buf_view(after), key)) return answer_error(call, Err::bad_request);
-    auto **found = static_cast<User **>(mem_alloc((room->members_count + 1) * sizeof(User *)));
+    UserPage page;
+    page_start(&page, limit);
     for (uint32_t i = 0; i < room->members_count; i++)
-        if (!key.len || std::string_view{room->members[i]->user->key} > buf_view(key)) found[count++] = room->members[i]->user;
-    ScopedBuf json;
-    JsonWriter w{.out = &json};
-    json_begin(w, '{');
-    put_user_page(w, "members", found, count, limit, call->user->role == Role::admin ? Eyes::admin : Eyes::anybody);
-    json_end(w, '}');
-    free(found);
-    answer_json(call->r, 200, json);
+        if (!key.len || std::string_view{room->members[i]->user->key} > buf_view(key)) page_take(&page, room->members[i]->user);
+    page_answer(&page, call, "members");
 }
 
 static void submit_member(Call *call, WriteKind kind, const User *user) {
