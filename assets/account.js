@@ -41,13 +41,17 @@ function openMenu() {
   node.firstChild.focus();
 }
 
+let left = false;
+export const leaving = () => left;
 export async function logout() {
   const n = outbox.size();
   if (n && !(await confirm('Log out now?', n === 1 ? 'One message has not been sent yet. It stays in this browser and goes out when you log in here again.'
     : `${n} messages have not been sent yet. They stay in this browser and go out when you log in here again.`, 'Log out'))) return;
+  left = true;
   try {
     await call('POST', '/api/logout');
   } catch (e) {
+    left = e.status === 401;
     if (e.status !== 401) { say('You are still logged in.', ' The server did not answer. Try again when the connection is back.'); return; }
   }
   location.replace('/login');

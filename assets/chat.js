@@ -101,6 +101,7 @@ function connection() {
     const conn = $('#conn');
     conn.className = up ? 'conn on' : away ? 'conn' : 'conn half';
     fill(conn, h('span', { class: up ? 'lamp on' : away ? 'lamp' : 'lamp half', 'aria-hidden': 'true' }), word);
+    store.emit('presence');
     if (up) outbox.pump();
   }
   if (!up) {
@@ -116,7 +117,13 @@ function connection() {
 
 // The session has ended, or the account is blocked: the page says so and offers only what is left to do.
 function gone(why) {
-  if (why === 'ended') { composer.saveDraft(); location.replace('/login'); return; }
+  if (why === 'ended') {
+    composer.saveDraft();
+    // The door says why one is there, unless one has just logged out oneself.
+    if (!account.leaving()) try { sessionStorage.setItem('cb.ended', '1'); } catch (e) { /* then it says nothing */ }
+    location.replace('/login');
+    return;
+  }
   if ($('#blocked')) return;
   const words = 'You can no longer read or write here. An administrator can open the account again.';
   document.title = 'Account blocked · ChatterBox';

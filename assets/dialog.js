@@ -20,7 +20,7 @@ export function modal(title, content, { actions, wide, closed } = {}) {
     giveBack(back);
     if (closed) closed();
   };
-  const node = h('dialog', { class: wide ? 'dlg wide' : 'dlg', 'aria-labelledby': id, 'aria-modal': true },
+  const node = h('dialog', { class: wide ? 'dlg wide' : 'dlg', 'aria-labelledby': id, 'aria-modal': 'true' },
     h('header', { class: 'bar' }, h('h2', { class: 'grow', id }, title), iconButton('Close', 'close', close)),
     content, actions && h('div', { class: 'bar end' }, actions));
   const self = { node, close };

@@ -57,16 +57,17 @@ export function button(label, onclick, cls = '', more) {
 }
 
 export const hidden = (text) => h('span', { class: 'vh' }, text);
-export const lamp = (on) => h('span', { class: on ? 'lamp on' : 'lamp', 'aria-hidden': 'true' });
+export const lamp = (on) => h('span', { class: on ? `lamp ${on === true ? 'on' : on}` : 'lamp', 'aria-hidden': 'true' });
 
 export const nameOf = (user) => (user && (user.display_name || user.username)) || '';
 
 // Two letters and one of six hues, so that a face is found again at a glance. Ideographs stand alone.
 export function avatar(user, small, mark) {
   const words = nameOf(user).split(/[\s._-]+/).filter((w) => /[\p{L}\p{N}]/u.test(w));
-  const first = [...(words[0] || '?')];
+  const sign = (word) => [...word].filter((c) => /[\p{L}\p{N}]/u.test(c));
+  const first = words.length ? sign(words[0]) : ['?'];
   let letters = first[0];
-  if (letters.codePointAt(0) < 0x2e80) letters += words.length > 1 ? [...words[1]][0] : first[1] || '';
+  if (letters.codePointAt(0) < 0x2e80) letters += words.length > 1 ? sign(words[1])[0] : first[1] || '';
   let hash = 0;
   for (const c of user.username || '') hash = (hash * 31 + c.codePointAt(0)) >>> 0;
   return h('span', { class: `av c${hash % 6}${small ? ' sm' : ''}`, 'aria-hidden': 'true' }, letters.toUpperCase(), mark);
@@ -75,6 +76,22 @@ export function avatar(user, small, mark) {
 // An error above a form or in a dialog: what a screen reader must hear at once.
 export const alertBox = (...text) =>
   h('div', { class: 'alert f', role: 'alert' }, icon('alert'), h('span', { class: 'grow' }, ...text));
+
+// Forms are `novalidate`: a browser's own bubble is no alert. wrong() says what is amiss and goes to the field; filled()
+// clears what an earlier try said and asks for the first field that lacks what `data-need` of it says.
+export function wrong(field, errors, text) {
+  fill(errors, alertBox(text));
+  if (!field) return;
+  field.setAttribute('aria-invalid', 'true');
+  field.focus();
+}
+export function filled(form, errors) {
+  errors.textContent = '';
+  for (const f of form.elements) f.removeAttribute('aria-invalid');
+  const lacks = [...form.elements].find((f) => f.required && (f.type === 'password' ? [...f.value].length < Math.max(1, f.minLength) : !f.value.trim()));
+  if (lacks) wrong(lacks, errors, lacks.dataset.need);
+  return !lacks;
+}
 
 // localStorage may be full or forbidden; then the page works on without a memory.
 export function recall(key) {

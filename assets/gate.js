@@ -1,6 +1,6 @@
 // The two forms at the door: log in and create an account. On success the server has set the cookie and the page goes
 // to the chat. An invitation comes in the fragment (#invite=TOKEN), which reaches no log, and goes with the form.
-import { $, fill, alertBox } from './dom.js';
+import { $, filled, wrong } from './dom.js';
 import { call, sentence } from './api.js';
 
 const form = $('form');
@@ -17,12 +17,17 @@ if (invite()) {
   if (registering) $('#invited').hidden = false;
 }
 
+// chat.js leaves a word when the session ended without the person's own doing.
+try {
+  const ended = $('#ended');
+  if (ended && sessionStorage.getItem('cb.ended')) ended.hidden = false;
+  sessionStorage.removeItem('cb.ended');
+} catch (e) { /* storage may be off */ }
+
 form.addEventListener('submit', async (e) => {
   e.preventDefault();
-  if (submit.disabled) return;
+  if (submit.disabled || !filled(form, errors)) return;
   submit.disabled = true;
-  errors.textContent = '';
-  for (const field of [username, password]) field.removeAttribute('aria-invalid');
   const body = { username: username.value.trim(), password: password.value };
   if (registering && invite()) body.invite = invite();
   try {
@@ -30,14 +35,12 @@ form.addEventListener('submit', async (e) => {
     location.replace('/');
     return;
   } catch (error) {
-    fill(errors, alertBox(sentence(error, {
+    const field = /username|name_taken|stop_word/.test(error.code) ? username : /password|credentials/.test(error.code) ? password : null;
+    wrong(field, errors, sentence(error, {
       stop_word: 'That name holds a word that is not allowed here. Choose another one.',
       blocked: 'This account is blocked. An administrator can open it again.',
-    })));
-    const wrong = /username|name_taken|stop_word/.test(error.code) ? username : /password|credentials/.test(error.code) ? password : null;
-    if (wrong) wrong.setAttribute('aria-invalid', 'true');
-    (wrong || submit).focus();
-    if (wrong === password && !registering) password.select();
+    }));
+    if (field === password && !registering) password.select();
   }
   submit.disabled = false;
   if (document.activeElement === document.body) submit.focus();

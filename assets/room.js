@@ -1,23 +1,25 @@
 // Dialogs about rooms: make one, find one to join, and all about the one in view: name and topic, its people, invite,
 // leave. Loaded when the first of them opens. The server decides who may; the page only offers what has a chance.
-import { h, fill, put, icon, button, hidden, avatar, nameOf, alertBox, lamp } from './dom.js';
+import { h, fill, put, icon, button, hidden, avatar, nameOf, alertBox, wrong, filled, lamp } from './dom.js';
 import { call, sentence } from './api.js';
 import { modal, confirm } from './dialog.js';
 import { state, room, user, isMe, takeRoom } from './store.js';
 import { loadMembers } from './people.js';
 import { count } from './format.js';
 
-// A form whose button works once at a time and whose failures are said above it.
+// A form whose button works once at a time and whose failures are said above it; most are about its first field.
 function form(fields, label, work, cls = 'go') {
   const errors = h('div');
   const submit = h('button', { class: `btn ${cls}` }, label);
-  const node = h('form', { novalidate: false }, errors, fields, h('div', { class: 'row end' }, submit));
+  const node = h('form', { novalidate: true }, errors, fields, h('div', { class: 'row end' }, submit));
   node.addEventListener('submit', async (e) => {
     e.preventDefault();
-    if (submit.disabled) return;
+    if (submit.disabled || !filled(node, errors)) return;
     submit.disabled = true;
-    errors.textContent = '';
-    try { await work(node); } catch (error) { fill(errors, alertBox(sentence(error, { name_taken: 'There is a room of that name already.' }))); }
+    try { await work(node); } catch (error) {
+      wrong(/name|stop_word|not_found/.test(error.code) ? node.querySelector('input') : null, errors, sentence(error, {
+        name_taken: 'There is a room of that name already.', not_found: 'Nobody here has that username. Check its spelling.' }));
+    }
     submit.disabled = false;
   });
   return node;
@@ -32,13 +34,17 @@ function field(label, attributes, hint) {
 
 // Goes to a room as soon as the log has brought it.
 function enter(id, tries = 50) {
-  if (state.rooms.has(id)) location.hash = '#r' + id;
-  else if (tries) setTimeout(() => enter(id, tries - 1), 100);
+  if (state.rooms.has(id)) {
+    // Once the page has turned to it one can write at once; where a screen keyboard would cover the room, one reads first.
+    addEventListener('hashchange', () => document.querySelector(matchMedia('(pointer:fine)').matches ? '#box' : '.log').focus(), { once: true });
+    if (location.hash === '#r' + id) dispatchEvent(new Event('hashchange'));
+    else location.hash = '#r' + id;
+  } else if (tries) setTimeout(() => enter(id, tries - 1), 100);
 }
 
 export function create() {
   const node = form([
-    field('Name', { name: 'name', required: true, maxlength: 64, autofocus: true }, 'Letters, digits, spaces, _, - and .'),
+    field('Name', { name: 'name', required: true, 'data-need': 'Give the room a name.', maxlength: 64, autofocus: true }, 'Letters, digits, spaces, _, - and .'),
     field('Topic', { name: 'topic', maxlength: 250 }, 'What it is for. It can be left empty.'),
     h('label', { class: 'pick f' }, h('input', { type: 'checkbox', name: 'private' }), h('span', null, 'Private: only those who are invited see it')),
   ], 'Create room', async (f) => {
@@ -78,7 +84,7 @@ export function about() {
   const fail = (error) => { fill(errors, alertBox(sentence(error, { not_found: 'There is nobody of that name.' }))); errors.scrollIntoView({ block: 'nearest' }); };
   const parts = [errors];
   if (mine) parts.push(h('section', null, form([
-    field('Name', { name: 'name', required: true, maxlength: 64, value: r.name }), field('Topic', { name: 'topic', maxlength: 250, value: r.topic || '' }),
+    field('Name', { name: 'name', required: true, 'data-need': 'A room needs a name.', maxlength: 64, value: r.name }), field('Topic', { name: 'topic', maxlength: 250, value: r.topic || '' }),
   ], 'Save', async (f) => {
     const data = await call('PATCH', `/api/rooms/${r.id}`, { name: f.elements.name.value.trim(), topic: f.elements.topic.value.trim() });
     if (data && data.room) takeRoom({ rev: data.room.rev, room: data.room });
@@ -87,7 +93,7 @@ export function about() {
   else parts.push(h('section', null, h('p', { dir: 'auto' }, r.topic || 'No topic yet.')));
   if (r.id !== 1) {
     const people = h('section', null, h('h3', null, 'People in this room'), list);
-    if (!r.archived) put(people, form([field('Add somebody', { name: 'who', required: true, maxlength: 32, list: 'all-people', autocapitalize: 'none', spellcheck: 'false' }, 'Their username.'),
+    if (!r.archived) put(people, form([field('Add somebody', { name: 'who', required: true, 'data-need': 'Enter a username.', maxlength: 32, list: 'all-people', autocapitalize: 'none', spellcheck: 'false' }, 'Their username.'),
       h('datalist', { id: 'all-people' }, [...state.users.values()].filter((u) => !u.deleted).slice(0, 300).map((u) => h('option', { value: u.username }, nameOf(u))))],
     'Add', async (f) => {
       await call('POST', `/api/rooms/${r.id}/members`, { username: f.elements.who.value.trim().replace(/^@/, '') });

@@ -1,5 +1,5 @@
 // The settings dialog: profile, appearance, password, sessions. Loaded when it is opened.
-import { h, fill, button, alertBox, avatar, lamp, keep, recall } from './dom.js';
+import { h, fill, button, alertBox, wrong, filled, avatar, lamp, keep, recall } from './dom.js';
 import { call, sentence } from './api.js';
 import { modal } from './dialog.js';
 import { state, takeUser } from './store.js';
@@ -27,9 +27,8 @@ export function open() {
       if (data && data.user) takeUser(data.user);
       d.close();
     } catch (error) {
-      fill(errors, alertBox(sentence(error, { bad_name: 'That display name cannot be used.' })));
+      wrong(change.display_name === undefined ? status : name, errors, sentence(error, { bad_name: 'That display name cannot be used.' }));
       save.disabled = false;
-      name.focus();
     }
   });
   const section = (id, title, ...content) => h('section', { id, 'aria-labelledby': id + 'h' }, h('h3', { id: id + 'h' }, title), content);
@@ -64,22 +63,22 @@ function themes() {
 
 function password() {
   const result = h('div');
-  const old = h('input', { id: 'po', type: 'password', autocomplete: 'current-password', required: true });
-  const fresh = h('input', { id: 'pn', type: 'password', autocomplete: 'new-password', required: true, minlength: 8, maxlength: 128, 'aria-describedby': 'pnh' });
-  const node = h('form', null, result, h('input', { class: 'vh', name: 'username', autocomplete: 'username', value: state.me.username, tabindex: -1, 'aria-hidden': 'true', readonly: true }),
+  const old = h('input', { id: 'po', type: 'password', autocomplete: 'current-password', required: true, 'data-need': 'Enter your present password.' });
+  const fresh = h('input', { id: 'pn', type: 'password', autocomplete: 'new-password', required: true, 'data-need': 'Choose a new password of 8 characters or more.', minlength: 8, maxlength: 128, 'aria-describedby': 'pnh' });
+  const node = h('form', { novalidate: true }, result, h('input', { class: 'vh', name: 'username', autocomplete: 'username', value: state.me.username, tabindex: -1, 'aria-hidden': 'true', readonly: true }),
     h('div', { class: 'f' }, h('label', { for: 'po' }, 'Present password'), old),
     h('div', { class: 'f' }, h('label', { for: 'pn' }, 'New password'), fresh, h('small', { id: 'pnh' }, '8 characters or more. A few words in a row are fine.')),
     h('p', { class: 'soft f' }, 'Every other session ends when the password changes.'), h('button', { class: 'btn' }, 'Change password'));
   node.addEventListener('submit', async (e) => {
     e.preventDefault();
+    if (!filled(node, result)) return;
     try {
       await call('POST', '/api/me/password', { old: old.value, new: fresh.value });
       node.reset();
       fill(result, h('p', { class: 'f', role: 'status' }, 'The password is changed. Every other session has ended.'));
     } catch (error) {
-      const wrong = 'The present password is not right.';
-      fill(result, alertBox(sentence(error, { bad_credentials: wrong, forbidden: wrong })));
-      old.focus();
+      const no = 'The present password is not right.';
+      wrong(error.code === 'bad_password' ? fresh : old, result, sentence(error, { bad_credentials: no, forbidden: no }));
     }
   });
   return node;
@@ -93,14 +92,24 @@ async function sessions(list) {
       const row = h('li', { class: 'row f' }, lamp(s.current), h('span', { class: 'grow' }, h('b', null, agent(s.agent)), h('br'),
         h('small', null, h('bdi', null, s.address || 'unknown address'), s.current ? ' · this session' : ` · last used ${shortDate(s.last_used)}`)));
       if (!s.current) row.append(button('End', async () => {
-        try { await call('DELETE', `/api/me/sessions/${encodeURIComponent(s.id)}`); row.remove(); } catch (error) {
-          if (error.status === 404) row.remove();
+        try { await call('DELETE', `/api/me/sessions/${encodeURIComponent(s.id)}`); gone(row); } catch (error) {
+          if (error.status === 404) gone(row);
           else list.prepend(h('li', null, alertBox(sentence(error))));
         }
       }, 'bad', { 'aria-label': `End session ${agent(s.agent)}` }));
       return row;
     }));
   } catch (error) { fill(list, h('li', null, alertBox(sentence(error)))); }
+}
+
+// An ended session goes from the list; the focus goes on to the next one's button, or to the list's heading.
+function gone(row) {
+  const list = row.parentNode;
+  const next = row.nextElementSibling || row.previousElementSibling;
+  row.remove();
+  const to = (next && next.querySelector('button')) || list.querySelector('button') || list.parentNode.querySelector('h3');
+  if (to.tagName === 'H3') to.tabIndex = -1;
+  to.focus();
 }
 
 // "Firefox on Linux" out of what a browser calls itself; other programs keep the first word of theirs.

@@ -21,6 +21,7 @@ async function makeRoom(page, name, { topic = '', hidden = false } = {}) {
   if (hidden) await dialog.getByRole('checkbox').check()
   await dialog.getByRole('button', { name: 'Create room' }).click()
   await page.getByRole('heading', { name }).waitFor()
+  await becomes('one can write at once', () => box(page).evaluate(n => n === document.activeElement))
 }
 
 test('a new room opens at once; a taken name is said in the dialog', async () => {
@@ -32,6 +33,11 @@ test('a new room opens at once; a taken name is said in the dialog', async () =>
   await bob.getByRole('dialog').getByLabel('Name').fill('kitchen ROTA')
   await bob.getByRole('button', { name: 'Create room' }).click()
   await bob.getByRole('alert').filter({ hasText: 'already' }).waitFor()
+  const name = bob.getByRole('dialog').getByLabel('Name')
+  assert.deepEqual(await name.evaluate(n => [n.getAttribute('aria-invalid'), n === document.activeElement]), ['true', true])
+  await name.fill(' ')
+  await bob.getByRole('button', { name: 'Create room' }).click()
+  await bob.getByRole('alert').filter({ hasText: 'Give the room a name' }).waitFor()
   await bob.keyboard.press('Escape')
 })
 
@@ -39,6 +45,7 @@ test('another finds it, joins it and reads it', async () => {
   await bob.getByRole('button', { name: 'Find a room' }).click()
   await bob.getByRole('button', { name: 'Join Kitchen rota' }).click()
   await bob.getByRole('heading', { name: 'Kitchen rota' }).waitFor()
+  await becomes('one can write at once', () => box(bob).evaluate(n => n === document.activeElement))
   await message(bob, 'first in the kitchen').waitFor()
   await say(bob, 'hello kitchen')
   await message(alice, 'hello kitchen').waitFor()
@@ -87,6 +94,9 @@ test('a private room shows to its members alone; an invitation opens it', async 
   await carol.keyboard.press('Escape')
   await alice.getByRole('button', { name: 'About this room' }).click()
   const dialog = alice.getByRole('dialog', { name: 'Station leads' })
+  await dialog.getByLabel('Add somebody').fill('carl')
+  await dialog.getByRole('button', { name: 'Add', exact: true }).click()
+  await dialog.getByRole('alert').filter({ hasText: 'Nobody here has that username' }).waitFor()
   await dialog.getByLabel('Add somebody').fill('carol')
   await dialog.getByRole('button', { name: 'Add', exact: true }).click()
   await dialog.getByText('@carol').waitFor()
