@@ -4,7 +4,7 @@
 import { h, put, fill, icon, button, hidden, avatar, nameOf } from './dom.js';
 import { blocks, oneLine } from './text.js';
 import { time, fullTime, day, known } from './format.js';
-import { state, room, user, person, isMe, highestMark, mentionsMe } from './store.js';
+import { state, room, user, person, isMe, highestMark, mentionsMe, membersOf } from './store.js';
 import * as outbox from './outbox.js';
 
 const GROUP = 5 * 60000;
@@ -36,7 +36,7 @@ export function build(item, first) {
   if (own) {
     put(node, hidden([h('bdi', null, nameOf(sender)), ' (you): ']),
       h('div', { class: 'txt' }, quote, h('div', { class: 'say', dir: 'auto' }, words),
-        h('span', { class: 'meta' }, h('span', { class: 'why' }), m.edited && !m.deleted && 'edited ', stamp, ' ',
+        h('span', { class: 'meta' }, h('span', { class: 'why' }), m.edited && !m.deleted && 'edited · ', stamp, ' ',
           m.deleted ? null : h('span', { class: 'tick', role: 'img' }, '◷'))));
   } else {
     put(node, first && avatar(sender),
@@ -53,7 +53,7 @@ export function refresh(node, item) {
   node.classList.toggle('wait', Boolean(out && !out.failed));
   node.classList.toggle('fail', Boolean(out && out.failed));
   const why = node.querySelector('.why');
-  if (why) set(why, out ? (out.failed ? `not sent · ${out.failed} ` : 'waiting ') : '');
+  if (why) set(why, out ? (out.failed ? `not sent · ${out.failed} · ` : 'waiting · ') : '');
   const tick = node.querySelector('.tick');
   if (tick) {
     const seen = !out && highestMark(room(item.m.room)) >= item.m.id;
@@ -94,8 +94,7 @@ export function refreshSeen(node, item) {
   if (!place || item.out) return;
   const r = room(item.m.room);
   const names = Object.keys(r.seen_by).filter((n) => n !== '*' && n !== state.me.username && r.seen_by[n] >= item.m.id);
-  const members = state.members.get(r.id);
-  const others = Math.max((members ? members.length : r.members || 0) - 1, names.length);
+  const others = Math.max(membersOf(r.id).length - 1, names.length, r.id === 1 ? 0 : (r.members || 0) - 1);
   const some = !names.length && highestMark(r) >= item.m.id;
   const list = names.map((n, i) => [i ? ' · ' : '', h('bdi', null, nameOf(user(n)))]);
   fill(place, h('b', null, some ? 'Seen' : names.length ? `Seen by ${names.length} of ${others}` : 'Not seen yet'),

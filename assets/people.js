@@ -2,8 +2,9 @@
 // is filled or hollow and a word for those who hear the page. A click puts the name into the message.
 import { $, h, fill, hidden, lamp, avatar, nameOf, button, recall, keep } from './dom.js';
 import { count } from './format.js';
-import { state, on, room, user, takeUser, takePresence, isMe, emit } from './store.js';
+import { state, on, room, user, takeUser, takePresence, isMe, emit, membersOf } from './store.js';
 import { pages } from './api.js';
+import { link } from './socket.js';
 import { mention } from './composer.js';
 
 const STEP = 100;             // people shown before one asks for more
@@ -105,16 +106,18 @@ function schedule() {
   setTimeout(() => { waiting = false; draw(); }, 60);
 }
 
+// person2 before person10. One collator for all: to make one for each pair is slow with many people.
+const order = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' }).compare;
+
+// While the link is down nobody knows who is there: the lamps are half lit and the words say when it was so.
 function draw() {
   if (!state.me) return;
-  const names = state.room === 1 ? [...state.users.keys()] : state.members.get(state.room) || [];
-  const people = names.map(user).filter((u) => !u.deleted);
-  const key = (u) => nameOf(u).toLocaleLowerCase();
-  people.sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+  const people = membersOf(state.room).map(user).filter((u) => !u.deleted);
+  people.sort((a, b) => order(nameOf(a), nameOf(b)));
   const here = people.filter((u) => state.online.has(u.username));
   const away = people.filter((u) => !state.online.has(u.username));
   const focused = list.contains(document.activeElement) && document.activeElement.dataset.name;
-  fill(list, group('Online', here, shown), away.length ? group('Offline', away, Math.max(0, shown - here.length)) : null,
+  fill(list, group(link.state === 'up' ? 'Online' : 'Last seen online', here, shown), away.length ? group('Offline', away, Math.max(0, shown - here.length)) : null,
     people.length > shown && button(`Show more of ${count(people.length)}`, () => { shown += 2 * STEP; draw(); }));
   if (focused) for (const b of list.querySelectorAll('[data-name]')) if (b.dataset.name === focused) b.focus({ preventScroll: true });
 }
@@ -123,11 +126,11 @@ const group = (name, people, most) => [h('h3', { class: 'cap' }, `${name} ${coun
 
 const ROLES = { admin: 'Administrator', moderator: 'Moderator' };
 function entry(u) {
-  const on = state.online.has(u.username);
+  const on = state.online.has(u.username) && (link.state === 'up' || 'half');
   const r = room();
   const roles = [isMe(u.username) && 'You', u.status, r && r.id !== 1 && r.owner === u.username && 'Owner', ROLES[u.role]].filter(Boolean);
   return h('li', null, h('button', { type: 'button', class: 'it', title: `Mention @${u.username}`, 'data-name': u.username,
     onclick: () => { if (!wide.matches) setOpen(false); mention(u.username); } }, avatar(u, false, lamp(on)),
-  h('span', { class: 'cut' }, h('b', { dir: 'auto' }, nameOf(u)), hidden(on ? ' (online)' : ' (offline)'),
+  h('span', { class: 'cut' }, h('b', { dir: 'auto', title: nameOf(u) }, nameOf(u)), hidden(on === true ? ' (online)' : on ? ' (was online)' : ' (offline)'),
     h('small', null, h('bdi', null, '@' + u.username), roles.map((x) => [' · ', h('bdi', null, x)]).flat()))));
 }

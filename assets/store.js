@@ -171,6 +171,12 @@ export function takeSeen(f) {
   emit('seen', f);
 }
 
+// The names of who is in a room: in the lobby, everybody; elsewhere as far as they were asked for.
+export function membersOf(id) {
+  if (id === 1) return [...state.users.values()].filter((u) => !u.deleted).map((u) => u.username);
+  return state.members.get(id) || [];
+}
+
 // What is still unread after one's own mark moved, as far as it can be told from what is held.
 export function recount(r) {
   const rest = r.msgs.slice(find(r, r.seen + 1)).filter((m) => !isMe(m.sender) && !m.deleted);
@@ -199,6 +205,7 @@ export function takePresence(f) {
   if (f.type === 'ready') state.online = new Set(f.online || []);
   for (const name of (f.type === 'presence' && f.online) || []) state.online.add(name);
   for (const name of f.offline || []) state.online.delete(name);
+  if (state.me) state.online.add(state.me.username);      // whom else would this page be connected for
   emit('presence');
 }
 

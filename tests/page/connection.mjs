@@ -24,6 +24,11 @@ test('while the server is away the page says so, counts down and keeps what is t
   await say(alice, 'typed offline 2')
   await ticked(alice, 'typed offline 1', 'sending')
   await ticked(alice, 'typed offline 2', 'sending')
+  // Who is there now is not known: no lit lamp, and the heading says that it was so.
+  const people = alice.getByRole('complementary', { name: 'People' })
+  await people.getByText('Last seen online 2').waitFor()
+  await people.getByRole('button', { name: /bob.*\(was online\)/ }).waitFor()
+  assert.equal(await people.locator('.lamp.on').count(), 0)
   await shot(alice, 'offline')
 }, { timeout: 20_000 })
 
@@ -31,6 +36,7 @@ test('after the restart it goes out by itself, once and in order', async () => {
   await server.restart()
   await alice.getByRole('button', { name: 'Retry now' }).click({ timeout: 1000 }).catch(() => { /* it was faster */ })
   await ready(alice)
+  await alice.getByRole('complementary', { name: 'People' }).getByText(/^Online \d/).waitFor()
   await ticked(alice, 'typed offline 2', 'sent').catch(() => ticked(alice, 'typed offline 2', 'seen'))
   await ready(bob)
   await message(bob, 'typed offline 2').waitFor()
@@ -192,7 +198,28 @@ test('a session that is ended elsewhere leads to the door at once', async () => 
   const { sessions } = await call(server, 'GET', '/api/me/sessions', { token: other.token })
   for (const s of sessions.filter(s => !s.current)) await call(server, 'DELETE', `/api/me/sessions/${s.id}`, { token: other.token })
   await alice.waitForURL('**/login', { timeout: PATIENCE })
+  await alice.getByText('You were logged out here').waitFor()
+  await shot(alice, 'ended')
+  await alice.reload()
+  await alice.getByRole('button', { name: 'Log in' }).waitFor()
+  assert.equal(await alice.getByText('You were logged out here').isVisible(), false, 'it is said once')
 }, { timeout: 20_000 })
+
+test('ending other sessions keeps the focus in the dialog', async () => {
+  const page = await loggedIn(server, 'alice')
+  for (let i = 0; i < 2; i++) await login(server, 'alice', PASSWORD)
+  await page.getByRole('button', { name: 'Account' }).click()
+  await page.getByRole('menuitem', { name: 'Settings' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Settings' })
+  await dialog.getByText('this session').waitFor()
+  const end = dialog.getByRole('button', { name: /^End session/ })
+  for (let n = await end.count(); n > 0; n--) {
+    await end.first().click()
+    await becomes('it is gone', async () => await end.count() === n - 1)
+    assert.equal(await dialog.evaluate((d, last) => d.contains(document.activeElement) && document.activeElement.tagName === (last ? 'H3' : 'BUTTON'), n === 1), true)
+  }
+  await page.context().close()
+}, { timeout: 30_000 })
 
 test('a session that ended while the page was away leads to the door too', async () => {
   const page = await loggedIn(server, 'alice')
