@@ -25,7 +25,7 @@ let list = null;              // the completion that is open: {node, at, options
 
 export function start() {
   form.addEventListener('submit', (e) => { e.preventDefault(); submit(); });
-  box.addEventListener('input', () => { grow(); typing(); complete(); later(); form.classList.remove('no'); });
+  box.addEventListener('input', () => { grow(); typing(); complete(); later(); fits(); });
   box.addEventListener('keydown', keys);
   box.addEventListener('blur', () => setTimeout(endList, 150));
   $('#smile').addEventListener('click', () => openPicker($('#smile'), form, insert));
@@ -60,6 +60,15 @@ function invite() {
   box.disabled = closed;
   for (const b of form.querySelectorAll('.row > button')) b.disabled = closed;
 }
+
+// What was refused has been changed: the red goes. The alert goes too, once it has nothing more to say: the text that was
+// too long fits, or the box is empty.
+let tooLong = false;
+function fits() {
+  form.classList.remove('no');
+  if (!box.value || (tooLong && over(box.value.trim()) <= 0)) dismiss();
+}
+const over = (text) => [...text].length - state.limits.text;
 
 const draftKey = () => `cb.draft.${state.me.username}.${here}`;
 
@@ -122,8 +131,12 @@ function submit() {
     if (mode && mode.edit) say('Nothing is left of it. ', 'To take a message back, delete it: the bin beside it does.');
     return;
   }
-  const over = [...text].length - state.limits.text;
-  if (over > 0) return refuse('That is too long', ` by ${over} ${over === 1 ? 'character' : 'characters'}. Shorten it or send it in two.`);
+  const more = over(text);
+  if (more > 0) {
+    refuse('That is too long', ` by ${more} ${more === 1 ? 'character' : 'characters'}. Shorten it or send it in two.`);
+    tooLong = true;
+    return;
+  }
   dismiss();
   if (mode && mode.edit) return sendEdit(mode.edit, text);
   outbox.add(r.id, text, mode && mode.reply && mode.reply.id);
@@ -180,6 +193,7 @@ function refuse(strong, text) {
 }
 
 export function say(strong, text) {
+  tooLong = false;
   fill(notices, h('div', { class: 'alert', role: 'alert' }, icon('alert'), h('div', { class: 'grow' }, h('b', null, strong), text),
     iconButton('Dismiss', 'close', () => { dismiss(); box.focus(); })));
 }
@@ -251,7 +265,7 @@ async function complete() {
       (fold(u.username).startsWith(want) || fold(nameOf(u)).split(/\s+/).some((w) => w.startsWith(want))));
     found.sort((a, b) => state.online.has(b.username) - state.online.has(a.username) || (fold(nameOf(a)) < fold(nameOf(b)) ? -1 : 1));
     offer('People to mention', at - name[1].length - 1, found.length === 1 && fold(found[0].username) === want ? [] : found.slice(0, 6).map((u) => ({ text: `@${u.username} `,
-      nodes: [avatar(u, true), h('span', { class: 'cut' }, h('span', null, h('b', { dir: 'auto' }, nameOf(u)), ' ', h('small', null, '@', u.username)))] })));
+      nodes: [avatar(u, true), h('span', { class: 'cut' }, h('span', null, h('b', { dir: 'auto', title: nameOf(u) }, nameOf(u)), ' ', h('small', null, '@', u.username)))] })));
   } else if (emoji) {
     const found = await suggestions(emoji[1].replace(/:/g, '').toLowerCase());
     if (box.selectionStart !== at) return;

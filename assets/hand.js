@@ -2,6 +2,7 @@
 // click on a quote or on one's own words, the keys that move from message to message.
 import { $ } from './dom.js';
 import { isMe, mayDelete } from './store.js';
+import { anyOpen } from './dialog.js';
 import { toggleSeen, toolbar } from './message.js';
 import { itemOf, neighbour, settle, toEnd, toMessage } from './log.js';
 
@@ -14,6 +15,8 @@ export function start(actions) {
   log.addEventListener('focusin', (e) => tools(e.target.closest('.msg')));
   log.addEventListener('click', clicked);
   log.addEventListener('keydown', keys);
+  document.addEventListener('click', (e) => { const own = e.target.closest('.own'); if (!own || !own.querySelector('.seen')) endSeen(); });
+  document.addEventListener('keydown', (e) => { if (e.key === 'Escape' && !e.defaultPrevented && !anyOpen() && endSeen()) e.preventDefault(); });
 }
 
 // One toolbar wanders to the message under the pointer or in focus.
@@ -43,9 +46,16 @@ function clicked(e) {
 function seenOf(node) {
   const item = itemOf(node);
   if (!item || !isMe(item.m.sender)) return;
-  for (const other of log.querySelectorAll('.seen')) if (other.parentNode !== node) other.remove();
+  endSeen(node);
   toggleSeen(node, item);
   settle();
+}
+
+// Esc, a click elsewhere and another card end the one that is open.
+function endSeen(but) {
+  const all = [...log.querySelectorAll('.seen')].filter((card) => card.parentNode !== but);
+  for (const card of all) card.remove();
+  return all.length > 0;
 }
 
 function keys(e) {

@@ -9,7 +9,7 @@ export function hello(r) {
   if (!lobby) return put(box, h('p', { class: 'soft' }, 'Nobody has written in this room yet. The first word is yours.'));
   const local = /^(localhost|127\.|\[::1\])/.test(location.hostname);
   put(box, h('p', { class: 'soft f' }, alone ? 'You are the first. ' : 'Nobody has written yet. ', local
-    ? 'This address works on this computer only. To let others on the network in, have the server listen on the network too, as its README tells in one line.'
+    ? ['This address works on this computer only. To let others on the network in, start the server with ', h('code', { dir: 'ltr' }, `--listen 0.0.0.0:${location.port || 80}`), '.']
     : 'Ask the others to open this address in a browser on the same network. They pick a name and land in this room.'));
   const copy = button([icon('copy'), 'Copy address'], () => copyAddress(copy));
   return put(box, h('div', { class: 'card' }, h('div', { class: 'grow' },

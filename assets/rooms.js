@@ -70,6 +70,6 @@ function draw() {
 export function head() {
   const r = room();
   if (!r) return;
-  $('#room-name').textContent = r.name;
+  $('#room-name').textContent = $('#room-name').title = r.name;
   $('#topic').textContent = r.topic || (r.id === 1 ? 'Everyone who joins starts here.' : r.private ? 'A private room.' : '');
 }
