@@ -56,6 +56,11 @@ test('hostile messages show as the text that they are', async () => {
   await shot(alice, 'hostile')
 }, { timeout: 30_000 })
 
+test('towers of marks do not paint over what others wrote', async () => {
+  const spill = await message(alice, 'a\u0300\u0301').first().locator('.txt').evaluate(n => [getComputedStyle(n).overflowX, getComputedStyle(n).overflowY])
+  assert.deepEqual(spill, ['clip', 'clip'])
+})
+
 test('only http and https become links, and they lead where they say', async () => {
   const links = await log(alice).getByRole('link').evaluateAll(nodes => nodes.map(n => [n.getAttribute('href'), n.textContent, n.rel, n.target]))
   assert.ok(links.length >= 4)

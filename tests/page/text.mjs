@@ -29,6 +29,8 @@ const TABLE = [
   ['**bold *both* bold**', '<p><strong>bold <em>both</em> bold</strong></p>'],
   ['snake_case_name and __init__.py', '<p>snake_case_name and <strong>init</strong>.py</p>'],
   ['2 * 3 * 4', '<p>2 * 3 * 4</p>'],
+  ['2*3*4 a*b*c 2**3**4 *a*b', '<p>2*3*4 a*b*c 2**3**4 *a*b</p>'],
+  ['(*a*), \u8fd9\u662f*\u5f3a\u8c03*\u7684', '<p>(<em>a</em>), \u8fd9\u662f<em>\u5f3a\u8c03</em>\u7684</p>'],
   ['**open', '<p>**open</p>'],
   ['*open', '<p>*open</p>'],
   ['`open', '<p>`open</p>'],
