@@ -56,12 +56,28 @@ static void plan_sleep(uint64_t now_ms) {
 
 static void stop_step(uint64_t now_ms);
 
+// How long it takes to serve all readers, as a running mean. A commit that is faster than that is waited for: a batch that is not costs one more such round (measured
+// with 5,000 readers on a disk with 2 ms commits: half the throughput). Bounded, for the sake of everything else that the loop does.
+static uint32_t round_us;
+constexpr uint32_t round_us_max = 8'000;
+
+static void serve_readers() {
+    static uint64_t head_served;
+    bool is_round = hub.ring.head != head_served;
+    head_served = hub.ring.head;
+    uint64_t begin = is_round ? clock_us() : 0;
+    sockets_turn();
+    if (!is_round) return;
+    uint64_t took = clock_us() - begin;
+    round_us = static_cast<uint32_t>((round_us * 7 + (took < round_us_max ? took : round_us_max)) / 8);
+}
+
 static void turn(uv_prepare_t *) {
     uint64_t now = clock_ms();
-    delay_turn(now);          // who waited for the rate is heard, before the writes of this turn are gathered
-    hub_turn(&hub, now);      // what is due: presence, ticks, marks
-    store_turn(store);        // the turn's writes as one batch; fast disks have committed and told the ring when it returns
-    sockets_turn();           // one write for each socket with news
+    delay_turn(now);             // who waited for the rate is heard, before the writes of this turn are gathered
+    hub_turn(&hub, now);         // what is due: presence, ticks, marks
+    store_turn(store, round_us); // the turn's writes as one batch; a fast disk has committed, and the ring has it, when this returns
+    serve_readers();             // one write for each socket with news
     if (stage != Stage::serving) stop_step(now);
     if (stage != Stage::over) plan_sleep(now);
 }

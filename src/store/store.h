@@ -244,9 +244,10 @@ struct StoreLoad {
 bool store_has_work(const Store *s);
 // True when writes wait and no batch is under way: the loop should not sleep before the next store_turn.
 bool store_wants_turn(const Store *s);
-// Once at the end of every loop turn (also of the turn in which completions ran): if no batch is under way, what waits becomes one. While commits are fast (running mean below commit_inline_us_max) it is committed here and
-// now and its completions run before this returns; else on the writer thread, and they run in a later turn.
-void store_turn(Store *s);
+// Once at the end of every loop turn (also of the turn in which completions ran): if no batch is under way, what waits becomes one. While commits are fast (running
+// mean below commit_inline_us_max, or below `worth_us`) it is committed here and now and its completions run before this returns; else on the writer thread, and they run
+// in a later turn. worth_us: so long a commit is worth waiting for, because the readers are then served once for this batch and what came meanwhile, not twice.
+void store_turn(Store *s, uint32_t worth_us = 0);
 // Asks for a read. False when read_queue_max wait.
 [[nodiscard]] bool store_read(Store *s, StoreRead *r);
 

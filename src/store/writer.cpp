@@ -268,10 +268,10 @@ static void batch_start(Store *s, bool is_checkpoint) {
     CB_ASSERT(is_taken); // one at a time, and its queue holds more
 }
 
-void store_turn(Store *s) {
+void store_turn(Store *s, uint32_t worth_us) {
     if (s->is_broken && !s->batch.in_flight) return answer_waiting(s, Err::unavailable);
     if (is_busy(s)) return;
-    bool is_inline = s->commit_mean_us < commit_inline_us_max;
+    bool is_inline = s->commit_mean_us < commit_inline_us_max || s->commit_mean_us < worth_us;
     if (s->first && is_inline) {
         batch_take(s, batch_operations_max);
         batch_run(s, &s->batch);

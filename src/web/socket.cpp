@@ -296,8 +296,8 @@ void socket_writable(Conn *c) {
 
 static void flush_live(Socket *s) {
     constexpr size_t frames_max = 256;
-    LiveFrame frames[frames_max];
-    Piece pieces[frames_max];
+    static LiveFrame frames[frames_max]; // not on the stack: they would be cleared for each socket anew
+    static Piece pieces[frames_max];
     ConnId id = s->id;
     while (!conn_busy(s->conn)) {
         size_t gathered = reader_gather(&s->reader, ws_deflates(s->conn), frames, frames_max);
