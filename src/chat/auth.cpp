@@ -123,6 +123,7 @@ static void make_session(AuthTask *t) {
     StoreWrite *w = hub_write_new(WriteKind::session_add, nullptr);
     w->user = t->user_id;
     w->limit = sessions_max;
+    if (!clock_is_set()) w->time = 0; // no date rather than one by which it has expired as soon as the clock is set
     w->agent = arena_copy(w->arena, t->agent);
     w->address = arena_copy(w->arena, t->address);
     token_hash(t->token, w->token_hash);

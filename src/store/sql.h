@@ -42,7 +42,7 @@
                         "ORDER BY last_used DESC, id DESC LIMIT -1 OFFSET ?3) RETURNING id") \
     X(sessions_others,  "DELETE FROM sessions WHERE user = ?1 AND id <> ?2 RETURNING id") \
     X(session_end,      "DELETE FROM sessions WHERE id = ?1 AND (user = ?2 OR ?2 = 0)") \
-    X(session_touch,    "UPDATE sessions SET last_used = ?2 WHERE id = ?1 AND last_used < ?2") \
+    X(session_touch,    "UPDATE sessions SET last_used = ?2, created = iif(created = 0, ?2, created) WHERE id = ?1 AND last_used < ?2") \
     /* rooms and members */ \
     X(room_add,         "INSERT INTO rooms (id, rev, kind, name, name_key, topic, private, owner) VALUES (" \
                         "(SELECT max(id) + 1 FROM rooms), ?1, 0, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name_key) WHERE name_key IS NOT NULL DO NOTHING") \

@@ -130,9 +130,10 @@ static void touched(Hub *, StoreWrite *) {}
 static void touch(Session *session) {
     uint64_t now = clock_ms();
     if (session->touched_ms && now - session->touched_ms < 3'600'000) return;
-    session->touched_ms = now;
     if (!clock_is_set()) return;
+    session->touched_ms = now;
     session->last_used = clock_wall_ms();
+    if (!session->created) session->created = session->last_used;
     StoreWrite *w = hub_write_new(WriteKind::session_touch, nullptr);
     w->user = session->user->id;
     w->session_id = session->id;
