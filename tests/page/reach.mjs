@@ -265,7 +265,8 @@ for (const path of ['/login', '/']) {
     page.on('response', response => {
       const { pathname } = new URL(response.url())
       if (pathname.startsWith('/api')) return
-      loads.push(response.allHeaders().then(h => ({ pathname, wire: Number(h['content-length']), encoding: h['content-encoding'], cache: h['cache-control'] ?? '' })))
+      loads.push(Promise.all([response.allHeaders(), response.request().sizes()]).then(([h, sizes]) =>
+        ({ pathname, wire: Number(h['content-length']), heads: sizes.responseHeadersSize, encoding: h['content-encoding'], cache: h['cache-control'] ?? '' })))
     })
     await page.goto(`${server.url}${path}`)
     if (path === '/') await connected(page)
@@ -280,8 +281,10 @@ for (const path of ['/login', '/']) {
     }
     const once = new Map(all.map(l => [l.pathname, l.wire]))
     const total = [...once.values()].reduce((a, b) => a + b, 0)
-    assert.ok(total > 5000 && total <= 60 * 1024, `${total} bytes in ${once.size} files`)
-    console.log(`# the first load of ${path}: ${total} bytes compressed, ${once.size} files`)
+    const heads = [...new Map(all.map(l => [l.pathname, l.heads])).values()].reduce((a, b) => a + b, 0)
+    assert.ok(total > 5000 && heads > 100 * once.size, `${total} bytes and ${heads} of headers in ${once.size} files`)
+    assert.ok(total + heads <= 60 * 1024, `${total} bytes and ${heads} of headers in ${once.size} files`)
+    console.log(`# the first load of ${path}: ${total} bytes compressed, ${once.size} files, and ${heads} bytes of headers`)
     await page.context().close()
   }, { timeout: 20_000 })
 }
