@@ -74,6 +74,7 @@ constexpr uint32_t presence_gather_ms = 1'000;
 constexpr uint32_t seen_gap_ms = 1'000;                // one a second for each user and room
 constexpr uint32_t typing_gap_ms = 3'000;
 constexpr uint32_t seen_write_ms_max = 5'000;          // marks are on disk after at most this
+constexpr uint32_t marks_per_write_max = 256;          // in one operation: the loop may wait for it
 
 // --- the store
 constexpr uint32_t write_queue_max = 8192;             // operations waiting; then `unavailable` (overloaded)

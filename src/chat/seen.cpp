@@ -5,6 +5,7 @@
 #include "chat/protocol.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void list_add(MarkList *list, const Member *member) {
     if (list->count == list->capacity) {
@@ -94,24 +95,31 @@ static void written(Hub *h, StoreWrite *w) {
         member->seen_dirty = true;
         list_add(&h->marks_dirty, member);
     }
-    if (!h->marks_dirty_since_ms) h->marks_dirty_since_ms = clock_ms();
+    h->marks_dirty_since_ms = clock_ms();
 }
 
-void hub_flush_marks(Hub *h) {
-    if (!h->marks_dirty.count) return;
+// One write of those that wait longest. The others keep their age, so the next turn goes on with them.
+static void write_some(Hub *h) {
+    uint32_t count = h->marks_dirty.count < marks_per_write_max ? h->marks_dirty.count : marks_per_write_max;
     StoreWrite *w = hub_write_new(WriteKind::marks, nullptr);
-    auto *marks = static_cast<Mark *>(arena_alloc(w->arena, h->marks_dirty.count * sizeof(Mark)));
-    for (uint32_t i = 0; i < h->marks_dirty.count; i++) {
+    auto *marks = static_cast<Mark *>(arena_alloc(w->arena, count * sizeof(Mark)));
+    for (uint32_t i = 0; i < count; i++) {
         Member *member = model_member(&h->model, h->marks_dirty.refs[i].room, h->marks_dirty.refs[i].user);
         if (!member || !member->seen_dirty) continue;
         member->seen_dirty = false;
         marks[w->marks_count++] = {member->room->id, member->user->id, member->seen};
     }
     w->marks = marks;
-    h->marks_dirty.count = 0;
-    h->marks_dirty_since_ms = 0;
+    h->marks_dirty.count -= count;
+    memmove(h->marks_dirty.refs, h->marks_dirty.refs + count, h->marks_dirty.count * sizeof *h->marks_dirty.refs);
+    if (!h->marks_dirty.count) h->marks_dirty_since_ms = 0;
     h->marks_writing = true;
     hub_submit(h, w, {}, written);
+}
+
+void hub_flush_marks(Hub *h) {
+    // Counted before: what a full queue refuses waits again.
+    for (uint32_t writes = (h->marks_dirty.count + marks_per_write_max - 1) / marks_per_write_max; writes > 0; writes--) write_some(h);
 }
 
 static void tell_pending(Hub *h, uint64_t now_ms) {
@@ -136,7 +144,8 @@ void seen_turn(Hub *h, uint64_t now_ms) {
     if (h->marks_pending_due_ms && h->marks_pending_due_ms <= now_ms) tell_pending(h, now_ms);
     // Marks ride along with other commits once they are two seconds old, and make one of their own only at the limit.
     uint64_t age = h->marks_dirty_since_ms ? now_ms - h->marks_dirty_since_ms : 0;
-    if (!h->marks_writing && (age >= seen_write_ms_max - 500 || (age >= 2000 && store_has_work(h->store)))) hub_flush_marks(h);
+    bool due = age >= seen_write_ms_max - 500 || (age >= 2000 && store_has_work(h->store));
+    if (due && !h->marks_writing && h->marks_dirty.count) write_some(h);
 }
 
 uint64_t seen_due_ms(const Hub *h) {

@@ -352,6 +352,43 @@ static void marks_are_written_after_at_most_five_seconds(void **) {
     assert_int_equal(sql_value(chat.store, sql), decided.message);
 }
 
+// Thousands of marks are written in portions, one a turn, and at the stop all at once.
+static void many_marks_are_written_in_portions(void **) {
+    constexpr int crowd = 2 * marks_per_write_max + 40;
+    ScopedBuf name;
+    for (int i = 0; i < crowd; i++) {
+        StoreWrite *w = hub_write_new(WriteKind::user_add, nullptr);
+        buf_clear(name);
+        buf_printf(name, "u%d", i);
+        w->name = w->key = arena_copy(w->arena, buf_view(name));
+        w->text = "hash";
+        hub_submit(&chat.hub, w, {}, chat_finish);
+    }
+    chat_settle();
+    chat_post(alice, lobby_id, "x");
+    int64_t id = decided.message, first = chat_find("u0")->id;
+    auto written = [] { return sql_value(chat.store, "SELECT count(*) FROM members WHERE room = 1 AND seen > 0"); };
+    int64_t before = written();
+    for (int i = 0; i < crowd; i++) seen_mark(&chat.hub, model_user(&chat.hub.model, first + i), lobby_id, id, chat.now_ms);
+    chat.now_ms += seen_write_ms_max;
+    chat_turn();
+    assert_int_equal(chat.hub.marks_dirty.count, crowd - marks_per_write_max);
+    for (int i = 0; i < 100 && written() != before + crowd; i++) {
+        chat_settle();
+        chat_turn();
+    }
+    assert_int_equal(written(), before + crowd);
+    assert_int_equal(hub_due_ms(&chat.hub), 0);
+    chat_post(alice, lobby_id, "y");
+    for (int i = 0; i < crowd; i++) seen_mark(&chat.hub, model_user(&chat.hub.model, first + i), lobby_id, decided.message, chat.now_ms);
+    hub_flush_marks(&chat.hub);
+    assert_int_equal(chat.hub.marks_dirty.count, 0);
+    chat_settle();
+    ScopedBuf sql;
+    buf_printf(sql, "SELECT count(*) FROM members WHERE room = 1 AND seen = %d%c", (int)decided.message, 0);
+    assert_int_equal(sql_value(chat.store, sql.data), crowd);
+}
+
 static void a_mark_of_who_has_left_is_forgotten(void **) {
     int64_t room = chat_room(alice, "plans");
     chat_join(bob, room);
@@ -493,6 +530,7 @@ int main() {
         test(a_crowd_that_reads_is_told_in_a_few_looks),
         test(a_mark_never_goes_back_nor_beyond_the_newest),
         test(marks_are_written_after_at_most_five_seconds),
+        test(many_marks_are_written_in_portions),
         test(a_mark_of_who_has_left_is_forgotten),
         test(in_a_large_room_marks_are_for_the_authors),
         test(people_come_at_once_and_go_after_ten_seconds),
