@@ -37,6 +37,7 @@ struct SyncPort {
 void sync_start(Hub *h, const SyncPort &port);
 
 constexpr uint32_t resume_max_none = UINT32_MAX;
+constexpr uint32_t resume_max_counted = 100'000; // a max beyond it is none: one client's counting would hold up all others' reading
 
 struct ReaderStart {
     bool resume;             // since and epoch were given, and the epoch is ours

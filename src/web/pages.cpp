@@ -70,7 +70,7 @@ void get_socket(Call *call) {
     int64_t since = -1, max = resume_max_none;
     if (!query_number(call, "since", &since) || !query_number(call, "max", &max)) return;
     if (max < 0) max = 0;
-    if (max > resume_max_none) max = resume_max_none;
+    if (max > resume_max_counted) max = resume_max_none;
     ScopedBuf epoch;
     (void)http_query(r, "epoch", epoch);
     socket_open(r, call->session, since >= 0, since, buf_view(epoch), static_cast<uint32_t>(max));
