@@ -126,8 +126,7 @@ static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
 
 static void touched(Hub *, StoreWrite *) {}
 
-// A session's last use is written at most once an hour: it decides over days.
-static void touch(Session *session) {
+void session_touch(Session *session) {
     uint64_t now = clock_ms();
     if (session->touched_ms && now - session->touched_ms < 3'600'000) return;
     if (!clock_is_set()) return;
@@ -228,7 +227,7 @@ static void dispatch(HttpRequest *r) {
         call.user = call.session->user;
         uint64_t now = clock_ms();
         if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) return delay_until(r->id, now + wait, heard_again);
-        touch(call.session);
+        session_touch(call.session);
     }
     if (!(route->flags & open_to_all)) {
         if (!call.session) return answer_error(&call, Err::unauthorized);

@@ -19,6 +19,8 @@ struct Call {
 void api_start(Hub *h);
 // The net's handler for every request: pages, assets, API, handshakes.
 void api_request(HttpRequest *r);
+// A session has been used, by a request or over its socket. Written at most once an hour: it decides over days.
+void session_touch(Session *session);
 
 // --- for handlers
 extern Hub *web_hub;

@@ -7,6 +7,7 @@
 #include "chat/presence.h"
 #include "chat/protocol.h"
 #include "chat/seen.h"
+#include "web/api.h"
 #include "web/delay.h"
 
 #include <stdlib.h>
@@ -156,6 +157,7 @@ void socket_closed(Conn *c) {
     all[s->index]->index = s->index;
     reader_end(&s->reader);
     presence_leave(hub, user, clock_ms());
+    session_touch(s->session); // it was in use until now, however silent: a program may only listen for a month
     // Whoever called may still hold it: it goes at the end of the turn.
     s->next_of_user = graveyard;
     graveyard = s;
@@ -266,6 +268,7 @@ void socket_text(Conn *c, std::string_view message) {
     auto *s = static_cast<Socket *>(conn_owner(c));
     metric_add(Metric::frames_in);
     uint64_t now = clock_ms();
+    session_touch(s->session);
     // The frame over the rate is served; the token that it lacks is taken before the next one is read.
     if (uint32_t wait = bucket_take(s->reader.user->requests, hub->options.request_rate, now)) {
         s->slowed = true;

@@ -158,6 +158,25 @@ static void the_end_of_a_session_closes_its_sockets_alone(void **) {
     assert_int_equal(sockets_count(), 0);
 }
 
+// A month passes over an open socket: the session is in use, and the next handshake must find it.
+static void an_open_socket_is_a_use_of_its_session(void **) {
+    Tab &speaks = a_tab(), &listens = a_tab();
+    online(speaks, tokens[0]);
+    online(listens, tokens[1]);
+    for (User *user : {alice, bob}) {
+        user->sessions->last_used -= session_unused_ms_max + 1000;
+        user->sessions->touched_ms = 0;
+    }
+    assert_null(model_session(&hub.model, tokens[0]));
+    say(speaks, R"({"type":"ping"})");
+    assert_non_null(model_session(&hub.model, tokens[0]));
+    assert_null(model_session(&hub.model, tokens[1]));
+    conn_abort(conn_get(listens.id));
+    assert_non_null(model_session(&hub.model, tokens[1]));
+    Tab &again = a_tab();
+    online(again, tokens[1]);
+}
+
 static void there_is_a_limit_for_each_user_and_for_all(void **) {
     teardown(nullptr);
     begin({.sockets_max = 3, .sockets_per_user_max = 2});
@@ -274,6 +293,7 @@ int main() {
         test(a_blocked_user_is_told_and_closed_everywhere),
         test(a_broken_connection_does_not_hold_up_a_block),
         test(the_end_of_a_session_closes_its_sockets_alone),
+        test(an_open_socket_is_a_use_of_its_session),
         test(there_is_a_limit_for_each_user_and_for_all),
         test(when_the_store_is_opened_anew_nothing_is_left_hanging),
         test(frames_behind_a_full_kernel_come_without_further_news),
