@@ -33,6 +33,7 @@ let busy = 0;                 // the room whose older page is on its way
 let quietTimer = 0;
 let today = 0;
 let width = 0;
+let high = 0;                 // the list's size as resized() knows it
 
 export function start(read) {
   onRead = read;
@@ -274,6 +275,8 @@ function note(r) {
 }
 
 function scrolled() {
+  // The box has grown and the list shrunk since: first back to where one was, then judge.
+  if (log.clientHeight !== high) { resized(); return; }
   if (!items.length || log.scrollHeight <= log.clientHeight) { after(); return; }
   const distance = log.scrollHeight - log.scrollTop - log.clientHeight;
   follow = distance < END && range[1] === items.length;
@@ -420,6 +423,7 @@ export async function toMessage(id) {
 
 function resized() {
   if (width !== log.clientWidth) { width = log.clientWidth; heights = new Map(); }
+  high = log.clientHeight;
   if (follow) log.scrollTop = log.scrollHeight;
   scrolled();
 }

@@ -47,6 +47,20 @@ test('a room with 10,000 messages opens at the newest', async () => {
   await shot(alice, 'busy')
 })
 
+test('the end stays in view while the box grows under a list that has just been scrolled a little', async () => {
+  const box = alice.getByRole('textbox', { name: 'Message', exact: true })
+  await box.evaluate(n => {
+    // The event of the scrolling comes when the list is already lower, and before its observer is told.
+    document.querySelector('[role=log]').scrollTop -= 5
+    n.value = 'line\n'.repeat(40)
+    n.dispatchEvent(new Event('input'))
+  })
+  await becomes('the end is in view', async () => (await view()).end < 5)
+  await box.fill('')
+  await becomes('it still is', async () => (await view()).end < 5)
+  assert.equal(await alice.getByRole('button', { name: /Jump to latest/ }).count(), 0)
+})
+
 test('the way up: older pages load, the DOM stays small, nothing in view moves', async () => {
   await log(alice).hover()
   let before = await view()
