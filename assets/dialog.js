@@ -65,6 +65,15 @@ export function confirm(title, text, yes) {
   });
 }
 
+// A phone's back gesture closes what is open instead of leaving the page, where the browser tells of it; a modal <dialog>
+// hears of it by itself. Returns what to call when it has closed some other way.
+export function onBack(close) {
+  if (typeof CloseWatcher !== 'function') return () => {};
+  const watcher = new CloseWatcher();
+  watcher.onclose = close;
+  return () => watcher.destroy();
+}
+
 // A popover that belongs to a button: Esc and a click elsewhere close it, aria-expanded tells of it.
 export function popover(button, node, place, { closed } = {}) {
   const self = {
@@ -73,6 +82,7 @@ export function popover(button, node, place, { closed } = {}) {
       if (!node.isConnected) return;
       open.splice(open.indexOf(self), 1);
       node.remove();
+      forget();
       button.setAttribute('aria-expanded', 'false');
       document.removeEventListener('pointerdown', beside, true);
       if (closed) closed();
@@ -84,6 +94,7 @@ export function popover(button, node, place, { closed } = {}) {
   node.addEventListener('focusout', (e) => {
     if (e.relatedTarget && !node.contains(e.relatedTarget) && !button.contains(e.relatedTarget)) self.close(false);
   });
+  const forget = onBack(() => self.close());
   open.push(self);
   place.prepend(node);
   button.setAttribute('aria-expanded', 'true');

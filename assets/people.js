@@ -4,6 +4,7 @@ import { $, h, fill, hidden, lamp, avatar, nameOf, button, recall, keep } from '
 import { count } from './format.js';
 import { state, on, room, user, takeUser, takePresence, isMe, emit, membersOf } from './store.js';
 import { pages } from './api.js';
+import { onBack } from './dialog.js';
 import { link } from './socket.js';
 import { mention } from './composer.js';
 
@@ -16,6 +17,7 @@ const toggle = $('#people-button');
 const wide = matchMedia('(min-width:1100px)');
 let shown = STEP;
 let waiting = false;
+let forget = () => {};
 
 export function start() {
   toggle.addEventListener('click', () => setOpen(!isOpen(), true));
@@ -42,6 +44,7 @@ export function start() {
 
 // On a wide screen the panel stands beside the chat unless it was closed; elsewhere it slides over.
 function settle() {
+  forget();
   if (app.dataset.pane === 'people') app.dataset.pane = 'chat';
   place(wide.matches ? recall('cb.people') !== 'closed' : true);
   toggle.setAttribute('aria-expanded', String(isOpen()));
@@ -58,13 +61,18 @@ function setOpen(open, byHand) {
   if (wide.matches) {
     place(open);
     if (byHand) keep('cb.people', open ? null : 'closed');
-  } else app.dataset.pane = open ? 'people' : 'chat';
+  } else {
+    app.dataset.pane = open ? 'people' : 'chat';
+    forget();
+    forget = open ? onBack(() => { setOpen(false); toggle.focus(); }) : () => {};
+  }
   toggle.setAttribute('aria-expanded', String(isOpen()));
   if (open && byHand && !wide.matches) $('#people-close').focus();
 }
 
 export function show() {
   shown = STEP;
+  forget();
   loadMembers();
   draw();
 }

@@ -205,6 +205,35 @@ test('with reduced motion nothing moves', async () => {
   await page.context().close()
 }, { timeout: 20_000 })
 
+test('the back gesture of a phone closes what is open', async () => {
+  const page = await visitor(server, PHONE)
+  // What the gesture does cannot be done from here; what the browser then tells the page can.
+  await page.addInitScript(() => {
+    const Real = globalThis.CloseWatcher
+    globalThis.CloseWatcher = class extends Real { constructor() { super(); globalThis.back = () => this.requestClose() } }
+  })
+  await page.goto(`${server.url}/login`)
+  await page.getByRole('textbox', { name: 'Username' }).fill('keys')
+  await page.getByLabel('Password').fill(PASSWORD)
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await connected(page)
+  await page.getByRole('button', { name: 'People in this room' }).click()
+  await page.getByRole('complementary', { name: 'People' }).waitFor()
+  await page.evaluate(() => globalThis.back())
+  await page.getByRole('complementary', { name: 'People' }).waitFor({ state: 'hidden' })
+  await page.getByRole('button', { name: 'Emoji', exact: true }).click()
+  await page.getByRole('dialog', { name: 'Emoji' }).waitFor()
+  await page.evaluate(() => globalThis.back())
+  await page.getByRole('dialog', { name: 'Emoji' }).waitFor({ state: 'detached' })
+  // Closed in another way: nothing is left that would swallow the next gesture.
+  await page.getByRole('button', { name: 'Emoji', exact: true }).click()
+  await page.getByRole('dialog', { name: 'Emoji' }).waitFor()
+  await page.keyboard.press('Escape')
+  await page.getByRole('dialog', { name: 'Emoji' }).waitFor({ state: 'detached' })
+  await box(page).waitFor()
+  await page.context().close()
+}, { timeout: 30_000 })
+
 test('200 % zoom of a laptop and a view of 320 px need no sideways scrolling', async () => {
   const page = await loggedIn(server, 'keys', { viewport: { width: 640, height: 400 } })
   for (const width of [640, 320]) {
