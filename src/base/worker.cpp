@@ -7,9 +7,11 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/clock.h"
 
 namespace {
 
+constexpr uint64_t completions_us_max = 2'000; // then the loop has a turn
 constexpr size_t stack_bytes = 512 * 1024; // SQLite and Argon2id need far less; the default of 8 MB fails under a tight RLIMIT_AS
 
 struct JobList {
@@ -71,20 +73,29 @@ void worker_run(void *argument) {
     uv_mutex_unlock(&worker->mutex);
 }
 
-// Takes what is finished as a whole, so that completions which submit again are not served for ever in one turn.
-void worker_complete(Worker *worker) {
+Job *worker_next_finished(Worker *worker) {
     uv_mutex_lock(&worker->mutex);
-    JobList finished = worker->finished;
-    worker->finished = JobList{};
+    Job *job = joblist_pop(worker->finished);
     uv_mutex_unlock(&worker->mutex);
-    while (Job *job = joblist_pop(finished)) {
+    return job;
+}
+
+// True when all that is finished has been completed; false when the time was used up before.
+bool worker_complete(Worker *worker, uint64_t us_max) {
+    uint64_t begin = clock_us();
+    while (Job *job = worker_next_finished(worker)) {
         CB_ASSERT(worker->outstanding > 0);
         if (--worker->outstanding == 0) uv_unref((uv_handle_t *)&worker->async);
         job->done(job);
+        if (clock_us() - begin > us_max) return false;
     }
+    return true;
 }
 
-void worker_on_async(uv_async_t *async) { worker_complete((Worker *)async->data); }
+// A completion may encode and deflate a page: sixty at once would keep everybody's messages waiting for half a second.
+void worker_on_async(uv_async_t *async) {
+    if (!worker_complete((Worker *)async->data, completions_us_max)) uv_async_send(async);
+}
 
 void worker_on_closed(uv_handle_t *handle) {
     Worker *worker = (Worker *)handle->data;
@@ -156,7 +167,7 @@ void worker_stop(Worker *worker) {
         int failed = uv_thread_join(&worker->threads[i]);
         CB_ASSERT(failed == 0);
     }
-    worker_complete(worker);
+    (void)worker_complete(worker, UINT64_MAX);
     CB_ASSERT(worker->outstanding == 0);
     uv_close((uv_handle_t *)&worker->async, worker_on_closed);
 }
