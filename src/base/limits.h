@@ -34,7 +34,6 @@ constexpr size_t drain_bytes_max = 1024 * 1024;
 // --- the ring
 constexpr size_t ring_bytes = 1024 * 1024;             // half a second at 7,000 messages/s; who falls behind reads the store
 constexpr uint32_t ring_entries = 4096;             // a power of two; 256 bytes a frame on average fill both bounds together
-constexpr size_t page_pool_bytes = 1024 * 1024;        // all pages of history and catching up under way together
 
 // --- people and rooms
 constexpr uint32_t logins_per_address_max = 60;        // a minute, over all names; for each name --login-rate

@@ -34,13 +34,6 @@ User *model_user_by_name(const Model *m, std::string_view name) {
     return user && buf_view(key) == user->key ? user : nullptr;
 }
 
-Room *model_room_by_name(const Model *m, std::string_view name) {
-    ScopedBuf key;
-    if (!unicode_fold_key(name, key)) return nullptr;
-    auto *room = static_cast<Room *>(idmap_get(m->rooms_by_name, keyed_hash(buf_view(key))));
-    return room && buf_view(key) == room->key ? room : nullptr;
-}
-
 Member *model_member(const Model *m, int64_t room, int64_t user) {
     return static_cast<Member *>(idmap_get(m->members, member_key(room, user)));
 }
@@ -102,11 +95,7 @@ Room *model_put_room(Model *m, const RoomRow &row, std::string_view name_key) {
         r = static_cast<Room *>(mem_zero(sizeof *r));
         r->id = row.id;
         idmap_put(m->rooms_by_id, static_cast<uint64_t>(row.id), r);
-        r->owner = model_user(m, row.owner);
-        if (r->owner) r->owner->rooms_made++;
     }
-    if (r->key && name_key != r->key) idmap_remove(m->rooms_by_name, keyed_hash(r->key));
-    if (row.kind == RoomKind::room) idmap_put(m->rooms_by_name, keyed_hash(name_key), r);
     r->rev = row.rev;
     r->kind = row.kind;
     r->is_private = row.is_private;
@@ -207,6 +196,6 @@ void model_free(Model *m) {
         free(user->status);
         free(user);
     }
-    for (IdMap *map : {&m->users_by_id, &m->users_by_name, &m->rooms_by_id, &m->rooms_by_name, &m->members, &m->sessions_by_token}) idmap_free(*map);
+    for (IdMap *map : {&m->users_by_id, &m->users_by_name, &m->rooms_by_id, &m->members, &m->sessions_by_token}) idmap_free(*map);
     *m = {};
 }

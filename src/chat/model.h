@@ -21,7 +21,6 @@ struct User {
     bool blocked, deleted;
     bool online;             // as the others were told (presence.h)
     uint32_t warnings;
-    uint32_t rooms_made;
     uint32_t sockets;        // open WebSockets
     uint32_t passwords;      // how often the password was changed since the start: what was verified against an older one is void
     uint64_t offline_at_ms;  // monotonic; when the linger after the last socket ends; 0: not lingering
@@ -69,7 +68,7 @@ struct Session {
 
 struct Model {
     IdMap users_by_id, users_by_name;   // keyed_hash of the folded name
-    IdMap rooms_by_id, rooms_by_name;
+    IdMap rooms_by_id;
     IdMap members;                      // room << 32 | user
     IdMap sessions_by_token;            // the first 8 bytes of the token's hash
     uint32_t users_count;               // those not deleted
@@ -83,7 +82,6 @@ constexpr int64_t lobby_id = 1;
 User *model_user(const Model *m, int64_t id);
 User *model_user_by_name(const Model *m, std::string_view name);     // folded here; null for an invalid or unknown name
 Room *model_room(const Model *m, int64_t id);
-Room *model_room_by_name(const Model *m, std::string_view name);
 Member *model_member(const Model *m, int64_t room, int64_t user);    // null: not in it
 // The session of a presented token, or null: unknown, or expired (PROTOCOL §4; never while the clock is not set).
 Session *model_session(const Model *m, std::string_view token);

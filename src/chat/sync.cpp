@@ -356,8 +356,6 @@ static bool sees(const Reader *r, const RingEntry *e) {
     return false;
 }
 
-bool reader_has_news(const Reader *r) { return r->state == ReaderState::live && r->cursor != hub->ring.head; }
-
 size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
     Ring *ring = &hub->ring;
     if (r->cursor < ring->tail) {

@@ -58,7 +58,6 @@ struct LiveFrame {
 size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max);
 // The first `taken` of those `gathered` are on their way. With the last of them a reader that has come from a replay is told `ready`.
 void reader_took(Reader *r, uint64_t id, const LiveFrame *frames, size_t gathered, size_t max, size_t taken);
-bool reader_has_news(const Reader *r);
 
 // A page of history that a live client asked for; the answer goes to the port's queue. *done tells (on the loop) that it was answered.
 struct HistoryAsk {
