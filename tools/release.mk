@@ -61,7 +61,8 @@ SMALL = $(SMALL_$(ARCH))
 
 # gcc 12 ignores -static-pie for arm, mips and riscv (it makes a dynamic program): told to the linker instead.
 LINK = $(CC) -static -Wl,-pie,--no-dynamic-linker,-z,text -nostdlib -nostartfiles $(GCSECTIONS) -Wl,-O1 $(PAGE)
-# Kernels for these use pages of 4 or 16 KB; alignment to 64 KB would only pad the file.
+# Kernels for these use pages of 4 or 16 KB; alignment to 64 KB would only pad the file. (arm64 keeps its 64 KB, which
+# cost 49 KB: there are kernels with such pages.)
 PAGE_mipsel = -Wl,-z,max-page-size=16384
 PAGE = $(PAGE_$(ARCH))
 CRT = $(shell $(CC) -print-file-name=$(1))
