@@ -13,7 +13,7 @@ static void notify(const char *state) {
     struct sockaddr_un to = {};
     if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof to.sun_path) return;
     to.sun_family = AF_UNIX;
-    strcpy(to.sun_path, path);
+    memcpy(to.sun_path, path, strlen(path));
     if (path[0] == '@') to.sun_path[0] = '\0'; // an abstract address
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return;

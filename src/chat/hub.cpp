@@ -162,12 +162,14 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
         if (Session *session = user ? model_session_of(user, w->session_id) : nullptr) end_session(h, session);
         break;
     case WriteKind::user_password:
+        CB_ASSERT(user);
         if (!w->renew_only) user->passwords++;
         break;
     case WriteKind::user_warn:
         metric_add(Metric::warnings);
         [[fallthrough]];
     case WriteKind::user_block: {
+        CB_ASSERT(user);
         bool was_blocked = user->blocked;
         user->warnings = w->user_row.warnings;
         user->blocked = w->user_row.blocked;

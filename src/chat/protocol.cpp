@@ -220,8 +220,7 @@ void protocol_page(JsonWriter &w, const Model *m, const Page &page, size_t bytes
     };
     ScopedBuf encoded;
     auto *pieces = static_cast<Piece *>(mem_zero((page.count + 1) * sizeof(Piece)));
-    uint32_t low = 0, high = page.count; // still to be tried: below low, and from high on, when the anchor is in the middle
-    uint32_t first = 0, last = 0;        // kept: [first, last)
+    uint32_t first = 0, last = 0; // kept: [first, last)
     auto encode = [&](uint32_t i) {
         const MessageRow &message = page.messages[i].message;
         if (page.rev_max && message.rev > page.rev_max) return true; // an empty piece: it comes later, as a change
@@ -238,8 +237,8 @@ void protocol_page(JsonWriter &w, const Model *m, const Page &page, size_t bytes
         first = last = page.count;
         while (first > 0 && encode(first - 1)) first--;
     } else {
-        while (low < page.count && page.messages[low].message.id < page.around) low++;
-        first = last = high = low;
+        while (last < page.count && page.messages[last].message.id < page.around) last++;
+        first = last;
         bool down = true, up = true;
         while (down || up) {
             up = up && last < page.count && encode(last);
