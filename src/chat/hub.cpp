@@ -124,14 +124,20 @@ static void push_member(Hub *h, const Change &c, Buf &frame) {
     ring_push(&h->ring, c.rev, {.kind = AudienceKind::users, .room = room, .users = &c.member.user, .users_count = 1}, buf_view(frame));
 }
 
-static void push_message(Hub *h, const Change &c, std::string_view ref, Buf &frame) {
+static void push_message(Hub *h, const StoreWrite *w, const Change &c, Buf &frame) {
     const MessageRow &m = c.message;
     NewMessage fresh;
     if (m.id == m.rev) fresh = {.id = m.id, .sender = m.sender, .mentions = m.mentions, .mentions_count = m.mentions_count};
-    frame_message(frame, &h->model, m, false, ref);
+    frame_message(frame, &h->model, m);
+    ScopedBuf own;
+    Asked asked;
+    if (std::string_view ref = hub_ref(w); !ref.empty()) {
+        frame_message(own, &h->model, m, false, ref);
+        asked = {.reader = w->owner_id, .payload = buf_view(own)};
+    }
     // Everybody is in the lobby, so what is for the lobby needs no judging.
     AudienceKind kind = m.room == lobby_id ? AudienceKind::everybody : AudienceKind::room;
-    ring_push(&h->ring, c.rev, {.kind = kind, .room = m.room}, buf_view(frame), fresh);
+    ring_push(&h->ring, c.rev, {.kind = kind, .room = m.room}, buf_view(frame), fresh, asked);
 }
 
 static void push(Hub *h, const StoreWrite *w, const Change &c) {
@@ -142,7 +148,7 @@ static void push(Hub *h, const StoreWrite *w, const Change &c) {
         return ring_push(&h->ring, c.rev, {}, buf_view(frame));
     case ChangeKind::room: return push_room(h, c, w->kind == WriteKind::room_add, frame);
     case ChangeKind::member: return push_member(h, c, frame);
-    case ChangeKind::message: return push_message(h, c, hub_ref(w), frame);
+    case ChangeKind::message: return push_message(h, w, c, frame);
     }
 }
 

@@ -62,7 +62,8 @@ struct Hub {
 void hub_stop(Hub *h);
 inline int64_t hub_rev(const Hub *h) { return h->ring.head_rev; }
 
-// Who asked, for the answer: `id` and `extra` come back as w->owner_id and w->owner_extra, `ref` stands in the frames that answer (and is hub_ref(w) in `finish`).
+// Who asked, for the answer: `id` and `extra` come back as w->owner_id and w->owner_extra, `ref` stands in the frames that answer the reader `id`, in
+// nobody else's (and is hub_ref(w) in `finish`).
 struct HubOrigin {
     uint64_t id = 0;
     uint64_t extra = 0;

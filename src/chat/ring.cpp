@@ -23,7 +23,9 @@ static void evict_oldest(Ring *r) {
     if (e->rev) r->lost_rev = e->rev;
     free(e->users);
     free(e->deflated);
+    free(e->asked);
     e->users = nullptr;
+    e->asked = nullptr;
     e->deflated = nullptr;
 }
 
@@ -50,7 +52,18 @@ static uint32_t claim(Ring *r, size_t bytes) {
     return static_cast<uint32_t>(begin & (ring_bytes - 1));
 }
 
-void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view payload, const NewMessage &message) {
+// A frame that does not stand in the ring's bytes.
+static char *frame_copy(const Ring *r, std::string_view payload, uint32_t *len) {
+    char header[16];
+    size_t header_bytes = r->framing.header(header, payload.size());
+    char *frame = static_cast<char *>(mem_alloc(header_bytes + payload.size()));
+    memcpy(frame, header, header_bytes);
+    memcpy(frame + header_bytes, payload.data(), payload.size());
+    *len = static_cast<uint32_t>(header_bytes + payload.size());
+    return frame;
+}
+
+void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view payload, const NewMessage &message, const Asked &asked) {
     char header[16];
     size_t header_bytes = r->framing.header(header, payload.size());
     CB_ASSERT(header_bytes <= sizeof header && header_bytes + payload.size() <= ring_bytes / 2);
@@ -68,19 +81,24 @@ void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view 
         copy = static_cast<int64_t *>(mem_alloc(users_count * sizeof *copy));
         memcpy(copy, users, users_count * sizeof *copy);
     }
-    *ring_at(r, r->head) = {.rev = rev,
-                            .room = audience.room,
-                            .but = audience.but,
-                            .message = message.id,
-                            .sender = message.sender,
-                            .users = copy,
-                            .deflated = nullptr,
-                            .users_count = users_count,
-                            .deflated_len = 0,
-                            .at = at,
-                            .len = len,
-                            .kind = audience.kind,
-                            .deflate_tried = false};
+    RingEntry *e = ring_at(r, r->head);
+    *e = {.rev = rev,
+          .room = audience.room,
+          .but = audience.but,
+          .message = message.id,
+          .sender = message.sender,
+          .users = copy,
+          .asker = asked.reader,
+          .asked = nullptr,
+          .deflated = nullptr,
+          .users_count = users_count,
+          .deflated_len = 0,
+          .asked_len = 0,
+          .at = at,
+          .len = len,
+          .kind = audience.kind,
+          .deflate_tried = false};
+    if (asked.reader) e->asked = frame_copy(r, asked.payload, &e->asked_len);
     r->head++;
     if (rev) r->head_rev = rev;
     if (audience.kind != AudienceKind::everybody) r->restricted = r->head;

@@ -34,14 +34,22 @@ struct NewMessage {
     uint32_t mentions_count = 0;
 };
 
+// Who asked for a change by a `ref` gets a frame of its own in the place of the others'. It is the same but for the ref, which is nobody else's business.
+struct Asked {
+    uint64_t reader = 0;            // Reader::id; 0: nobody
+    std::string_view payload = {};
+};
+
 struct RingEntry {
     int64_t rev;                // 0: not of the log
     int64_t room, but;
     int64_t message, sender;    // of a new message, else 0
     int64_t *users;             // the audience, or whom a new message calls; owned
+    uint64_t asker;             // Reader::id of who gets `asked` instead; 0: nobody
+    char *asked;                // a whole wire frame; owned
     char *deflated;             // the same frame compressed; made when the first reader wants it; owned
     uint32_t users_count;
-    uint32_t deflated_len;
+    uint32_t deflated_len, asked_len;
     uint32_t at, len;           // of the wire frame in the ring's bytes
     AudienceKind kind;
     bool deflate_tried;
@@ -67,7 +75,7 @@ struct Ring {
 void ring_start(Ring *r, const RingFraming &framing, int64_t rev);
 void ring_free(Ring *r);
 // Appends one frame. rev 0, or higher than every one before. Overwrites the oldest as needed.
-void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view payload, const NewMessage &message = {});
+void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view payload, const NewMessage &message = {}, const Asked &asked = {});
 // Marks that the log has reached rev without a frame.
 void ring_skip(Ring *r, int64_t rev);
 // True when every log entry after `rev` is here: who has seen all up to rev can go on from the ring.
@@ -76,5 +84,6 @@ inline bool ring_covers(const Ring *r, int64_t rev) { return rev >= r->lost_rev;
 uint64_t ring_find(const Ring *r, int64_t rev);
 inline RingEntry *ring_at(Ring *r, uint64_t seq) { return &r->entries[seq & (ring_entries - 1)]; }
 inline std::string_view ring_frame(const Ring *r, const RingEntry *e) { return {r->bytes + e->at, e->len}; }
+inline std::string_view ring_frame_asked(const RingEntry *e) { return {e->asked, e->asked_len}; }
 // The compressed frame, or the plain one when compressing does not pay.
 std::string_view ring_frame_deflated(Ring *r, RingEntry *e);

@@ -148,6 +148,7 @@ static void ask(Reader *r, StoreRead *rd, uint64_t id, void (*done)(StoreRead *)
 
 void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
     *r = {};
+    r->id = id;
     r->user = user;
     metric_add(Metric::sockets_catching_up);
     StoreRead *rd = store_read_new(ReadKind::unread);
@@ -371,7 +372,8 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
         RingEntry *e = ring_at(ring, seq);
         if (e->rev && e->rev <= r->position) continue; // it came with the replay
         if (judge && !sees(r, e)) continue;
-        out[count++] = {deflated ? ring_frame_deflated(ring, e) : ring_frame(ring, e), seq};
+        std::string_view frame = e->asker && e->asker == r->id ? ring_frame_asked(e) : deflated ? ring_frame_deflated(ring, e) : ring_frame(ring, e);
+        out[count++] = {frame, seq};
     }
     return count;
 }

@@ -13,6 +13,7 @@
 enum class ReaderState : uint8_t { starting, snapshot, catching_up, live };
 
 struct Reader {
+    uint64_t id;             // what reader_start was given
     User *user;
     int64_t position;        // has seen the log up to here (what it may not see included)
     int64_t replay_to;       // up to here the store tells, each thing once in its present state; only then the ring

@@ -184,8 +184,8 @@ User *chat_user(const char *name, Role role) {
     return chat_find(name);
 }
 
-Err chat_post(User *by, int64_t room, std::string_view text, std::string_view nonce, std::string_view ref) {
-    Err err = hub_post(&chat.hub, by, room, text, nonce, 0, {.ref = ref}, chat_finish);
+Err chat_post(User *by, int64_t room, std::string_view text, std::string_view nonce, const HubOrigin &origin) {
+    Err err = hub_post(&chat.hub, by, room, text, nonce, 0, origin, chat_finish);
     if (err != Err::ok) return err;
     chat_settle();
     return decided.err;

@@ -41,7 +41,7 @@ User *chat_user(const char *name, Role role = Role::user);
 User *chat_find(const char *name);
 // A write through the hub, waited for: how it ended. The write is freed.
 Err chat_did(StoreWrite *w);
-Err chat_post(User *by, int64_t room, std::string_view text, std::string_view nonce = {}, std::string_view ref = {});
+Err chat_post(User *by, int64_t room, std::string_view text, std::string_view nonce = {}, const HubOrigin &origin = {});
 int64_t chat_room(User *owner, const char *name, bool is_private = false); // its id
 Err chat_join(User *user, int64_t room, User *by = nullptr);
 Err chat_leave(User *user, int64_t room, User *by = nullptr);

@@ -32,13 +32,14 @@ static Client *listens(User *user) {
 
 // --- messages
 
-static void a_message_goes_to_all_in_the_room_with_its_handles(void **) {
-    Client *a = listens(alice), *b = listens(bob);
-    assert_int_equal(chat_post(alice, lobby_id, "  hello\r\nthere ", "n1", "r1"), Err::ok);
-    for (Client *c : {a, b}) {
+static void a_message_goes_to_all_in_the_room(void **) {
+    Client *a = listens(alice), *other = listens(alice), *b = listens(bob);
+    assert_int_equal(chat_post(alice, lobby_id, "  hello\r\nthere ", "n1", {.id = a->reader.id, .ref = "r1"}), Err::ok);
+    for (Client *c : {a, other, b}) {
         std::string_view frame = line_with(c->got, "\"message\"");
         assert_true(frame.find(R"("sender":"alice","text":"hello\nthere")") != std::string_view::npos);
-        assert_true(frame.find(R"("nonce":"n1")") != std::string_view::npos && frame.find(R"("ref":"r1")") != std::string_view::npos);
+        assert_true(frame.find(R"("nonce":"n1")") != std::string_view::npos);
+        assert_int_equal(frame.find(R"("ref":"r1")") != std::string_view::npos, c == a); // others have refs of their own
     }
     check_text(decided.ref, "r1", "ref");
     assert_int_equal(model_room(&chat.hub.model, lobby_id)->last, decided.message);
@@ -513,7 +514,7 @@ static void typing_is_for_the_others_and_not_too_often(void **) {
 int main() {
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        test(a_message_goes_to_all_in_the_room_with_its_handles),
+        test(a_message_goes_to_all_in_the_room),
         test(what_cannot_be_is_refused_early),
         test(a_nonce_makes_one_message),
         test(a_nonce_is_answered_in_an_archived_room_too),

@@ -181,6 +181,18 @@ static void a_new_message_says_whose_it_is_and_whom_it_calls(void **) {
     assert_int_equal(e->users[0], 5);
 }
 
+static void who_asked_gets_a_frame_of_its_own(void **) {
+    ring_push(&ring, 101, {}, "for all", {}, {.reader = 77, .payload = "for one"});
+    ring_push(&ring, 102, {}, "for all");
+    const RingEntry *e = ring_at(&ring, 0);
+    assert_int_equal(e->asker, 77);
+    check_text(ring_frame_asked(e), "H0for one", "asked");
+    check_text(ring_frame(&ring, e), "H0for all", "the others'");
+    assert_int_equal(ring_at(&ring, 1)->asker, 0);
+    fill(103, ring_entries, 1); // what is given up is freed
+    assert_int_equal(ring_at(&ring, ring.head - 1)->asker, 0);
+}
+
 static void says_from_where_on_all_is_for_everybody(void **) {
     assert_int_equal(ring.restricted, 0);
     ring_push(&ring, 101, {}, "a");
@@ -399,6 +411,7 @@ int main() {
         test(old_frames_at_the_end_go_before_those_at_the_start),
         test(keeps_its_own_copy_of_the_audience),
         test(a_new_message_says_whose_it_is_and_whom_it_calls),
+        test(who_asked_gets_a_frame_of_its_own),
         test(says_from_where_on_all_is_for_everybody),
         test(deflates_once_and_only_what_pays),
         test(deflates_the_payload_whatever_its_header),

@@ -29,6 +29,7 @@ static void each_request_is_answered(void **) {
     online(b, tokens[1]);
     say(a, R"({"type":"message","text":"hello","nonce":"n1","ref":"r1"})");
     until_has(b, R"("text":"hello")");
+    assert_false(has(b, "r1")); // a ref is between the one who asks and the server
     until_has(a, R"("nonce":"n1","ref":"r1")");
     say(a, R"({"type":"message","text":"hello","nonce":"n1","ref":"r2"})");
     until_has(a, R"("nonce":"n1","repeat":true,"ref":"r2")");
