@@ -207,7 +207,7 @@ static bool read_password(const Options *o, std::string_view name, char hash[pas
 // --- the two ways
 
 static void load_user(void *model, const UserRow &row, std::string_view key) { model_put_user(static_cast<Model *>(model), row, key); }
-static void load_room(void *model, const RoomRow &row, std::string_view key) { model_put_room(static_cast<Model *>(model), row, key); }
+static void load_room(void *model, const RoomRow &row, std::string_view) { model_put_room(static_cast<Model *>(model), row); }
 static void load_nothing(void *, const MemberRow &) {}
 static void load_no_session(void *, const SessionRow &) {}
 

@@ -16,7 +16,7 @@
 // --- starting
 
 static void load_user(void *owner, const UserRow &row, std::string_view key) { model_put_user(static_cast<Model *>(owner), row, key); }
-static void load_room(void *owner, const RoomRow &row, std::string_view key) { model_put_room(static_cast<Model *>(owner), row, key); }
+static void load_room(void *owner, const RoomRow &row, std::string_view) { model_put_room(static_cast<Model *>(owner), row); }
 static void load_member(void *owner, const MemberRow &row) { model_put_member(static_cast<Model *>(owner), row); }
 static void load_session(void *owner, const SessionRow &row) { model_put_session(static_cast<Model *>(owner), row); }
 
@@ -83,18 +83,15 @@ static void end_session(Hub *h, Session *session) {
 // First the model takes in all changes of a write, then their frames are pushed: so that a new room's frame already counts its members.
 static void apply(Hub *h, const Change &c) {
     Model *m = &h->model;
-    ScopedBuf key;
     switch (c.kind) {
     case ChangeKind::user: {
+        ScopedBuf key;
         CB_ASSERT(unicode_fold_key(c.user.name, key));
         User *user = model_put_user(m, c.user, buf_view(key));
         while (user->deleted && user->sessions) end_session(h, user->sessions);
         break;
     }
-    case ChangeKind::room:
-        CB_ASSERT(unicode_fold_key(c.room.name, key));
-        model_put_room(m, c.room, buf_view(key));
-        break;
+    case ChangeKind::room: model_put_room(m, c.room); break;
     case ChangeKind::member:
         if (!c.member.left) model_put_member(m, c.member);
         else if (Member *member = model_member(m, c.member.room, c.member.user)) model_drop_member(m, member);

@@ -89,7 +89,7 @@ User *model_put_user(Model *m, const UserRow &row, std::string_view name_key) {
     return u;
 }
 
-Room *model_put_room(Model *m, const RoomRow &row, std::string_view name_key) {
+Room *model_put_room(Model *m, const RoomRow &row) {
     Room *r = model_room(m, row.id);
     if (!r) {
         r = static_cast<Room *>(mem_zero(sizeof *r));
@@ -103,7 +103,6 @@ Room *model_put_room(Model *m, const RoomRow &row, std::string_view name_key) {
     r->owner = row.owner ? model_user(m, row.owner) : nullptr;
     if (row.last > r->last) r->last = row.last;
     replace_text(&r->name, row.name);
-    replace_text(&r->key, name_key);
     replace_text(&r->topic, row.topic);
     return r;
 }
@@ -182,7 +181,6 @@ void model_free(Model *m) {
     for (uint32_t i = 0; idmap_next(m->rooms_by_id, &i, &e);) {
         auto *room = static_cast<Room *>(e.value);
         free(room->name);
-        free(room->key);
         free(room->topic);
         free(room->members);
         free(room);

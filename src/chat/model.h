@@ -35,7 +35,6 @@ struct Room {
     int64_t last;            // id of the newest message; 0: none
     User *owner;             // null: nobody
     char *name;
-    char *key;               // the name folded
     char *topic;
     RoomKind kind;
     bool is_private, archived;
@@ -89,7 +88,7 @@ Session *model_session_of(const User *user, int64_t id);
 
 // Applying what was committed. Each returns the present object.
 User *model_put_user(Model *m, const UserRow &row, std::string_view name_key);
-Room *model_put_room(Model *m, const RoomRow &row, std::string_view name_key);
+Room *model_put_room(Model *m, const RoomRow &row);
 Member *model_put_member(Model *m, const MemberRow &row);            // asserts that room and user are there
 void model_drop_member(Model *m, Member *member);
 Session *model_put_session(Model *m, const SessionRow &row);         // null when the user is not there

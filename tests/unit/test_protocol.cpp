@@ -22,8 +22,8 @@ static int setup(void **) {
     put_user(1, "alice", Role::admin);
     put_user(2, "bob", Role::user, "Bob \"the\" Builder", "out\nfor lunch");
     put_user(3, "кот", Role::moderator);
-    model_put_room(&model, {.id = 1, .rev = 1, .kind = RoomKind::room, .name = "Lobby", .topic = "", .is_private = false, .archived = false, .owner = 0, .last = 40}, "lobby");
-    model_put_room(&model, {.id = 2, .rev = 20, .kind = RoomKind::room, .name = "Plans", .topic = "a/b", .is_private = true, .archived = true, .owner = 1, .last = 0}, "plans");
+    model_put_room(&model, {.id = 1, .rev = 1, .kind = RoomKind::room, .name = "Lobby", .topic = "", .is_private = false, .archived = false, .owner = 0, .last = 40});
+    model_put_room(&model, {.id = 2, .rev = 20, .kind = RoomKind::room, .name = "Plans", .topic = "a/b", .is_private = true, .archived = true, .owner = 1, .last = 0});
     put_member(1, 1, 11, 40);
     put_member(1, 2, 12, 30);
     put_member(1, 3, 13, 0);
