@@ -14,8 +14,9 @@ DATE_MS = 1795305600000
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-# As many jobs as processors, unless -j says otherwise; `make clean all` must keep its order.
-ifeq ($(filter -j%,$(MAKEFLAGS))$(filter %clean,$(MAKECMDGOALS)),)
+# As many jobs as processors, unless -j says otherwise; `make clean all` must keep its order. An inner make gets its
+# jobs from the outer one.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS))$(filter %clean,$(MAKECMDGOALS)),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
 endif
 
