@@ -17,6 +17,8 @@ const ready = page => connected(page)
 test('while the server is away the page says so, counts down and keeps what is typed', async () => {
   await say(alice, 'before')
   await message(bob, 'before').waitFor()
+  const people = alice.getByRole('complementary', { name: 'People' })
+  await people.getByText('Online 2').waitFor() // presence is gathered for a second
   await server.stop()
   await alice.getByRole('status').filter({ hasText: /Reconnecting…|Offline/ }).waitFor()
   await alice.getByText(/Next try in \d+ s|Trying…/).waitFor()
@@ -25,7 +27,6 @@ test('while the server is away the page says so, counts down and keeps what is t
   await ticked(alice, 'typed offline 1', 'sending')
   await ticked(alice, 'typed offline 2', 'sending')
   // Who is there now is not known: no lit lamp, and the heading says that it was so.
-  const people = alice.getByRole('complementary', { name: 'People' })
   await people.getByText('Last seen online 2').waitFor()
   await people.getByRole('button', { name: /bob.*\(was online\)/ }).waitFor()
   assert.equal(await people.locator('.lamp.on').count(), 0)
