@@ -13,7 +13,7 @@ DATE_MS = 1795305600000
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 # As many jobs as processors, unless -j says otherwise; `make clean all` must keep its order. An inner make gets its
 # jobs from the outer one.
 ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS))$(filter %clean,$(MAKECMDGOALS)),0)
