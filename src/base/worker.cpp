@@ -11,6 +11,7 @@
 
 namespace {
 
+constexpr uint32_t finished_max = 8; // results that wait for the loop: with the largest pages that is a megabyte
 constexpr uint64_t completions_us_max = 2'000; // then the loop has a turn
 constexpr size_t stack_bytes = 512 * 1024; // SQLite and Argon2id need far less; the default of 8 MB fails under a tight RLIMIT_AS
 
@@ -40,7 +41,8 @@ Job *joblist_pop(JobList &list) {
 struct Worker {
     uv_async_t async;
     uv_mutex_t mutex;
-    uv_cond_t wake;
+    uv_cond_t wake; // a job, or the end
+    uv_cond_t room; // results have been taken, or the end
     uv_thread_t *threads;
     unsigned threads_count;
     uint32_t queue_max;
@@ -49,6 +51,7 @@ struct Worker {
     bool stopping;
     JobList queue;
     JobList finished;
+    uint32_t finished_count;
 };
 
 namespace {
@@ -57,6 +60,11 @@ void worker_run(void *argument) {
     Worker *worker = (Worker *)argument;
     uv_mutex_lock(&worker->mutex);
     for (;;) {
+        // Whatever waits in the queue is small; what comes of it need not be, and the loop may be slower than the threads.
+        if (worker->finished_count >= finished_max && !worker->stopping) {
+            uv_cond_wait(&worker->room, &worker->mutex);
+            continue;
+        }
         Job *job = joblist_pop(worker->queue);
         if (job == nullptr) {
             if (worker->stopping) break;
@@ -68,6 +76,7 @@ void worker_run(void *argument) {
         job->work(job);
         uv_mutex_lock(&worker->mutex);
         joblist_push(worker->finished, job);
+        worker->finished_count++;
         uv_async_send(&worker->async);
     }
     uv_mutex_unlock(&worker->mutex);
@@ -76,6 +85,7 @@ void worker_run(void *argument) {
 Job *worker_next_finished(Worker *worker) {
     uv_mutex_lock(&worker->mutex);
     Job *job = joblist_pop(worker->finished);
+    if (job != nullptr && worker->finished_count-- == finished_max) uv_cond_broadcast(&worker->room);
     uv_mutex_unlock(&worker->mutex);
     return job;
 }
@@ -100,6 +110,7 @@ void worker_on_async(uv_async_t *async) {
 void worker_on_closed(uv_handle_t *handle) {
     Worker *worker = (Worker *)handle->data;
     uv_cond_destroy(&worker->wake);
+    uv_cond_destroy(&worker->room);
     uv_mutex_destroy(&worker->mutex);
     free(worker->threads);
     free(worker);
@@ -114,7 +125,9 @@ Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max) {
     worker->threads = (uv_thread_t *)mem_zero(threads * sizeof(uv_thread_t));
     bool mutex_made = uv_mutex_init(&worker->mutex) == 0;
     bool wake_made = mutex_made && uv_cond_init(&worker->wake) == 0;
-    if (!wake_made || uv_async_init(loop, &worker->async, worker_on_async) != 0) {
+    bool room_made = wake_made && uv_cond_init(&worker->room) == 0;
+    if (!room_made || uv_async_init(loop, &worker->async, worker_on_async) != 0) {
+        if (room_made) uv_cond_destroy(&worker->room);
         if (wake_made) uv_cond_destroy(&worker->wake);
         if (mutex_made) uv_mutex_destroy(&worker->mutex);
         free(worker->threads);
@@ -162,6 +175,7 @@ void worker_stop(Worker *worker) {
     uv_mutex_lock(&worker->mutex);
     worker->stopping = true;
     uv_cond_broadcast(&worker->wake);
+    uv_cond_broadcast(&worker->room);
     uv_mutex_unlock(&worker->mutex);
     for (unsigned i = 0; i < worker->threads_count; i++) {
         int failed = uv_thread_join(&worker->threads[i]);

@@ -46,7 +46,34 @@ static void a_crowd_of_completions_leaves_room(void **) {
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+// And however slow the loop is, what is done does not pile up: the threads wait for it. The stop does not.
+static void results_do_not_pile_up(void **) {
+    constexpr uint32_t all = 60;
+    static Job jobs[all];
+    static uint32_t worked, told;
+    uv_loop_t loop;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    for (unsigned threads : {1u, 3u}) {
+        worked = told = 0;
+        worker = worker_start(&loop, threads, all);
+        assert_non_null(worker);
+        for (Job &job : jobs) {
+            job.work = [](Job *) { __atomic_add_fetch(&worked, 1, __ATOMIC_SEQ_CST); };
+            job.done = [](Job *) { told++; };
+            assert_true(worker_submit(worker, &job));
+        }
+        usleep(30'000);
+        uint32_t ahead = __atomic_load_n(&worked, __ATOMIC_SEQ_CST);
+        check(ahead >= 1 && ahead <= 8 + threads, "%u results wait", ahead);
+        while (told < 30) uv_run(&loop, UV_RUN_ONCE);
+        worker_stop(worker);
+        assert_int_equal(told, all);
+        uv_run(&loop, UV_RUN_DEFAULT);
+    }
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main() {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_crowd_of_completions_leaves_room)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_crowd_of_completions_leaves_room), cmocka_unit_test(results_do_not_pile_up)};
     return cmocka_run_group_tests_name("worker_turns", tests, nullptr, nullptr);
 }
