@@ -87,7 +87,7 @@ static void welcome_says_where_one_is(void **) {
     chat_settle();
     std::string_view welcome = line_with(c->got, "\"welcome\"");
     JsonRef root = json_parse(welcome), room = json_at(json_get(root, "rooms"), 0);
-    int64_t rev, unread, mentions, seen, by;
+    int64_t rev = 0, unread = -1, mentions = -1, seen = -1, by = 0;
     std::string_view epoch;
     bool resumed, joined;
     assert_true(json_string(json_get(root, "epoch"), &epoch) && epoch == store_epoch(chat.store.s));
