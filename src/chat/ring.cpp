@@ -83,21 +83,21 @@ void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view 
     }
     RingEntry *e = ring_at(r, r->head);
     *e = {.rev = rev,
-          .room = audience.room,
-          .but = audience.but,
-          .message = message.id,
-          .sender = message.sender,
-          .users = copy,
           .asker = asked.reader,
           .asked = nullptr,
           .deflated = nullptr,
-          .users_count = users_count,
-          .deflated_len = 0,
-          .asked_len = 0,
           .at = at,
           .len = len,
+          .deflated_len = 0,
+          .asked_len = 0,
           .kind = audience.kind,
-          .deflate_tried = false};
+          .deflate_tried = false,
+          .users_count = users_count,
+          .room = audience.room,
+          .but = audience.but,
+          .users = copy,
+          .message = message.id,
+          .sender = message.sender};
     if (asked.reader) e->asked = frame_copy(r, asked.payload, &e->asked_len);
     r->head++;
     if (rev) r->head_rev = rev;

@@ -40,19 +40,20 @@ struct Asked {
     std::string_view payload = {};
 };
 
+// What every reader looks at comes first: it fits into one line of the cache.
 struct RingEntry {
     int64_t rev;                // 0: not of the log
-    int64_t room, but;
-    int64_t message, sender;    // of a new message, else 0
-    int64_t *users;             // the audience, or whom a new message calls; owned
     uint64_t asker;             // Reader::id of who gets `asked` instead; 0: nobody
     char *asked;                // a whole wire frame; owned
     char *deflated;             // the same frame compressed; made when the first reader wants it; owned
-    uint32_t users_count;
-    uint32_t deflated_len, asked_len;
     uint32_t at, len;           // of the wire frame in the ring's bytes
+    uint32_t deflated_len, asked_len;
     AudienceKind kind;
     bool deflate_tried;
+    uint32_t users_count;
+    int64_t room, but;
+    int64_t *users;             // the audience, or whom a new message calls; owned
+    int64_t message, sender;    // of a new message, else 0
 };
 
 // How a frame looks on the wire is not the ring's business: whoever starts it says.
