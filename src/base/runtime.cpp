@@ -5,9 +5,12 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <new>
+
+static_assert(sizeof(time_t) == 8, "a clock of 32 bits ends in 2038: use a C library with 64 (musl, or glibc for 64-bit machines)");
 
 namespace {
 
