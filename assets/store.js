@@ -77,14 +77,15 @@ export function takeRoom(f) {
   const held = state.rooms.get(id);
   if (f.left) {
     if (held) { state.rooms.delete(id); state.members.delete(id); emit('left', id); }
-  } else if (!held) {
-    // Only what concerns us as a member starts a room; news of one that we are not in is not for us.
-    if (!f.joined && !f.room.joined) return;
+  } else if (!held ? f.joined || f.room.joined : f.room.joined && f.rev > held.rev) {
+    // Having joined begins the room anew, even one that is held: we may have left it for a while without being told
+    // before we were back, and what was said meanwhile passed us by.
     state.rooms.set(id, makeRoom({ ...f.room, joined: true }, f.rev));
     emit('joined', id);
+  } else if (!held) {
+    return; // news of a room that we are not in is not for us
   } else if (f.rev > held.rev) {
     Object.assign(held, shared(f.room), { rev: f.rev });
-    for (const key of OWN) if (key !== 'seen_by' && f.room[key] !== undefined) held[key] = f.room[key];
     emit('room', id);
   }
   emit('rooms');

@@ -10,7 +10,7 @@ const NUMBER = /^\s{0,3}(\d{1,9})[.)]\s+(.*)$/;
 const QUOTE = /^\s{0,3}>\s?(.*)$/;
 const URL_AT = /https?:\/\/[^\s<>"'`\u200e\u200f\u202a-\u202e\u2066-\u2069]+/iy;
 const NAME_AT = /@([\p{L}\p{N}][\p{L}\p{N}_.-]{0,31})/uy;
-// Before or behind a * no letter of a script that parts its words by spaces: 2*3*4 is a product, 这是*强调*的 is stressed.
+// Before or behind a * (and before an @) no letter of a script that parts its words by spaces: 2*3*4 is a product, 这是*强调*的 is stressed.
 const PARTED = /[\p{Script=Latin}\p{N}]/u;
 const WORD = /[\p{L}\p{N}_]/u;
 
@@ -84,7 +84,7 @@ export function inline(s, who, depth = 0) {
         i += url.length;
         continue;
       }
-    } else if (c === '@' && !WORD.test(s[i - 1] || ' ')) {
+    } else if (c === '@' && !PARTED.test(s[i - 1] || ' ')) {
       NAME_AT.lastIndex = i;
       const m = NAME_AT.exec(s);
       let name = m ? m[1] : '';

@@ -247,8 +247,8 @@ static void find_mentions(Hub *h, int64_t room, std::string_view text, StoreWrit
         size_t here = at;
         if (utf8_next(text, &at) != '@') continue;
         unsigned char before = here ? static_cast<unsigned char>(text[here - 1]) : ' ';
-        bool inside_word = before >= 0x80 || (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z');
-        if (inside_word) continue; // an e-mail address
+        bool inside_word = (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z');
+        if (inside_word) continue; // an e-mail address; scripts without spaces may well stand before a name
         size_t end = at, chars = 0;
         for (size_t next = end; chars <= username_chars_max; chars++) {
             int32_t n = utf8_next(text, &next);

@@ -117,6 +117,7 @@ static void mentions_name_who_is_in_the_room(void **) {
         {"@carol is not here", nullptr},
         {"@nobody @ @@ bob", nullptr},
         {"mail bob@bob or x@alice.org", nullptr},
+        {"你好@bob", R"(["bob"])"},
         {"@bobby", nullptr},
     };
     for (auto &row : rows) {
