@@ -46,6 +46,13 @@ void world_remove(World &world) {
     assert_int_equal(system(command), 0);
 }
 
+void world_end(World &world) {
+    ScopedBuf report;
+    bool is_sound = store_check(world.s, &report);
+    check(is_sound, "%.*s", (int)report.len, report.data);
+    world_remove(world);
+}
+
 void world_path(const World &world, const char *name, char out[256]) { snprintf(out, 256, "%s/%s", world.dir, name); }
 
 // --- writes

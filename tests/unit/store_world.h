@@ -19,6 +19,7 @@ void world_make(World &world, Durability durability = Durability::normal); // an
 void world_open(World &world);                                             // again, after world_close; on failure the test fails
 void world_close(World &world);
 void world_remove(World &world);                                           // closes if need be, removes the folder
+void world_end(World &world);                                              // the teardown of most: the store is sound (store_check), then world_remove
 void world_path(const World &world, const char *name, char out[256]);
 // Runs turns until nothing waits and nothing is under way.
 void world_settle(World &world);

@@ -1,5 +1,6 @@
 // Real sockets, on 127.0.0.1 and in a folder of our own: listening, Unix sockets and what is left of them, half-closed peers, refusals that arrive.
 #include "net_world.h"
+#include "dial.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,16 +26,6 @@ static int dial(uint16_t port) {
     sa.sin_port = htons(port);
     sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(fd, (sockaddr *)&sa, sizeof sa), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
-}
-
-static int dial_unix(const char *path) {
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    sockaddr_un un = {};
-    un.sun_family = AF_UNIX;
-    strcpy(un.sun_path, path);
-    assert_int_equal(connect(fd, (sockaddr *)&un, sizeof un), 0);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
 }

@@ -2,6 +2,7 @@
 // would ever come back for them: a flush that took fewer than it was given leaves the connection busy, and `writable` follows.
 // On a Unix socket, whose buffer fills in large steps, so that a step can end exactly between two frames.
 #include "net_world.h"
+#include "dial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,12 +28,7 @@ static int dial_socket() {
     uint16_t port = 0;
     assert_true(listen_parse(text, &where));
     assert_int_equal(net_listen(where, &port), 0);
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    sockaddr_un un = {};
-    un.sun_family = AF_UNIX;
-    strcpy(un.sun_path, path);
-    assert_int_equal(connect(fd, (sockaddr *)&un, sizeof un), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
+    int fd = dial_unix(path);
     accepted = nullptr;
     world.request = [](HttpRequest *r) {
         accepted = r->conn;

@@ -1,5 +1,6 @@
 // One user's WebSocket between the net and the hub: requests in, frames out, limits, and who is closed by what.
 #include "web_world.h"
+#include "dial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -237,12 +238,7 @@ static void frames_behind_a_full_kernel_come_without_further_news(void **) {
     assert_true(listen_parse(text.data, &where));
     uint16_t port = 0;
     assert_int_equal(net_listen(where, &port), 0);
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    sockaddr_un un = {};
-    un.sun_family = AF_UNIX;
-    strcpy(un.sun_path, path);
-    assert_int_equal(connect(fd, (sockaddr *)&un, sizeof un), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
+    int fd = dial_unix(path);
     ScopedBuf head;
     buf_printf(head, "GET /ws?token=%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", tokens[0]);

@@ -15,10 +15,7 @@ static int setup(void **) {
 }
 
 static int teardown(void **) {
-    ScopedBuf report;
-    bool is_sound = store_check(world.s, &report);
-    check(is_sound, "%.*s", (int)report.len, report.data);
-    world_remove(world);
+    world_end(world);
     return 0;
 }
 
