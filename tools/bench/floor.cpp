@@ -4,8 +4,8 @@
 // as its ratio to this one in the same minute.
 //   floor [--frame BYTES] [--page BYTES]
 // --frame grows each message with spaces to that many bytes (what another server sends for the same message); --page is the
-// length of the page that any request without an upgrade is answered with. Prints `listening on http://127.0.0.1:PORT`. One
-// thread, loopback only, for measuring only.
+// length of the page that any request without an upgrade is answered with; GET /metrics tells how many frames went out in how
+// many writes. Prints `listening on http://127.0.0.1:PORT`. One thread, loopback only, for measuring only.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -41,6 +41,7 @@ int poller;
 Bytes turn; // the frames of this turn
 Bytes page; // the whole answer to a request without an upgrade
 size_t frame_bytes;
+uint64_t turn_frames, frames_out, writes; // whole frames handed over, send() calls that took something
 uint8_t read_buffer[1 << 18];
 
 void *must(void *p) {
@@ -92,7 +93,10 @@ void conn_write(Conn *c, const uint8_t *data, size_t n) {
     if (c->out.len == 0) {
         ssize_t w = send(c->fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (w < 0 && errno != EAGAIN) return; // reading will tell
-        if (w > 0) taken = static_cast<size_t>(w);
+        if (w > 0) {
+            taken = static_cast<size_t>(w);
+            writes++;
+        }
     }
     if (taken == n) return;
     bytes_add(c->out, data + taken, n - taken);
@@ -102,6 +106,7 @@ void conn_write(Conn *c, const uint8_t *data, size_t n) {
 void conn_drain(Conn *c) {
     ssize_t w = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (w <= 0) return;
+    writes++;
     c->out.len -= static_cast<size_t>(w);
     memmove(c->out.data, c->out.data + w, c->out.len);
     if (c->out.len != 0) return;
@@ -128,6 +133,15 @@ void message_add(uint8_t *payload, size_t n, const uint8_t mask[4], uint8_t firs
     bytes_add(turn, payload, n);
     memset(bytes_room(turn, whole - n), ' ', whole - n);
     turn.len += whole - n;
+    turn_frames++;
+}
+
+void metrics_answer(Conn *c) {
+    char body[128], answer[256];
+    int n = snprintf(body, sizeof body, "floor_frames_out %llu\nfloor_writes %llu\n", static_cast<unsigned long long>(frames_out),
+        static_cast<unsigned long long>(writes));
+    n = snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", n, body);
+    conn_write(c, reinterpret_cast<const uint8_t *>(answer), static_cast<size_t>(n));
 }
 
 void conn_read(Conn *c) {
@@ -141,8 +155,10 @@ void conn_read(Conn *c) {
         auto *blank = static_cast<uint8_t *>(memmem(p, static_cast<size_t>(end - p), "\r\n\r\n", 4));
         if (blank == nullptr) break;
         c->socket = memmem(p, static_cast<size_t>(blank - p), "Sec-WebSocket-Key: ", 19) != nullptr;
+        bool metrics = memcmp(p, "GET /metrics ", 13) == 0;
         p = blank + 4;
-        if (c->socket) conn_write(c, reinterpret_cast<const uint8_t *>(upgraded), sizeof upgraded - 1);
+        if (metrics) metrics_answer(c);
+        else if (c->socket) conn_write(c, reinterpret_cast<const uint8_t *>(upgraded), sizeof upgraded - 1);
         else conn_write(c, page.data, page.len);
     }
     while (c->socket && end - p >= 6) {
@@ -239,7 +255,11 @@ int main(int argc, char **argv) {
         }
         if (turn.len == 0) continue;
         for (uint32_t i = 0; i < all_count; i++)
-            if (all[i]->socket) conn_write(all[i], turn.data, turn.len);
+            if (all[i]->socket) {
+                conn_write(all[i], turn.data, turn.len);
+                frames_out += turn_frames;
+            }
         turn.len = 0;
+        turn_frames = 0;
     }
 }

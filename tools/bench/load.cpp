@@ -10,6 +10,7 @@
 //     page   GET --path on --readers N kept connections as fast as the answers come
 //     tokens makes --readers N accounts and writes their tokens to --tokens FILE
 //   --dialect plain|chatterbox|mqtt|nats  what is said on the socket        --port named|said  how the port is agreed (child.h)
+//   --counts yes   asks GET /metrics how many frames the server sent in how many writes, before and after
 //   --tokens FILE  one a line, used in turn      --warm, --seconds  before and while measuring      --name, --limit
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@
 namespace {
 
 struct Options {
-    const char *scenario = "", *name = "", *dialect = "plain", *tokens = nullptr, *path = "/", *port = "said";
+    const char *scenario = "", *name = "", *dialect = "plain", *tokens = nullptr, *path = "/", *port = "said", *counts = "no";
     double readers = 100, senders = 10, window = 4, rate = 50, warm = 0.5, seconds = 2, repeat = 5, limit = 60;
     char **command = nullptr;
 } options;
@@ -37,6 +38,39 @@ struct Moment {
 Moment moment_now() {
     return {now_ns(), load.sent, load.delivered, load.frames, load.frame_bytes, load.reads, child_cpu_seconds(load.server),
         own_cpu_seconds(), machine_cpu_seconds()};
+}
+
+// What the server itself counts: how many frames it sent in how many writes. Zeros from one that does not tell.
+struct Counts {
+    double frames_out = 0, writes = 0, commits = 0, operations = 0;
+};
+
+// The name stands in comments too, there without a number behind it.
+double metric(const char *text, const char *name) {
+    for (const char *at = text; (at = strstr(at, name)) != nullptr;) {
+        at += strlen(name);
+        if (*at >= '0' && *at <= '9') return atof(at);
+    }
+    return 0;
+}
+
+Counts counts_now() {
+    static char answer[32768];
+    constexpr char request[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    Counts c;
+    int fd = loopback_connect(load.server.port, true);
+    if (fd < 0 || send(fd, request, sizeof request - 1, MSG_NOSIGNAL) != sizeof request - 1) return c;
+    timeval patience = {.tv_sec = 1, .tv_usec = 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    size_t len = 0;
+    for (ssize_t r; len < sizeof answer - 1 && (r = recv(fd, answer + len, sizeof answer - 1 - len, 0)) > 0;) {
+        len += static_cast<size_t>(r);
+        answer[len] = 0;
+        if (strstr(answer, "floor_writes") != nullptr) break; // the floor does not close
+    }
+    close(fd);
+    answer[len] = 0;
+    return {metric(answer, "_frames_out "), metric(answer, "_writes "), metric(answer, "_commits "), metric(answer, "_operations ")};
 }
 
 // ---------------------------------------------------------------- scenarios
@@ -58,11 +92,16 @@ int run_messages(bool fixed_rate) {
     conns_run(0.3); // presence and the like come to rest
     conns_send(senders, fixed_rate ? 0 : static_cast<uint32_t>(options.window), options.rate);
     conns_run(options.warm);
+    bool counted = strcmp(options.counts, "yes") == 0;
+    Counts before = counted ? counts_now() : Counts{};
     Moment a = moment_now();
     load.measuring = true;
     conns_run(options.seconds);
     load.measuring = false;
     Moment b = moment_now();
+    Counts after = counted ? counts_now() : Counts{};
+    after.writes -= before.writes;
+    after.commits -= before.commits;
     load.sending = false;
     // What is still under way must arrive: up to 15 s, and no longer than 5 s without anything.
     uint64_t end = now_ns() + 15000000000ull, moved = now_ns();
@@ -80,13 +119,16 @@ int run_messages(bool fixed_rate) {
            "\"sent\":%llu,\"missing\":%llu,\"wrong\":%llu,\"closed\":%u,"
            "\"sent_s\":%.1f,\"deliveries_s\":%.0f,\"deliveries_cpu_s\":%.0f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,"
            "\"max_ms\":%.3f,"
-           "\"cpu\":%.3f,\"cpu_load\":%.3f,\"cpu_others\":%.2f,\"per_read\":%.1f,\"frame_bytes\":%.0f,\"rss_peak_kb\":%ld}\n",
+           "\"cpu\":%.3f,\"cpu_load\":%.3f,\"cpu_others\":%.2f,\"per_read\":%.1f,\"per_write\":%.2f,\"per_commit\":%.2f,"
+           "\"frame_bytes\":%.0f,\"rss_peak_kb\":%ld}\n",
         options.scenario, options.name, n, senders, fixed_rate ? 0 : options.window, fixed_rate ? options.rate : 0, s,
         static_cast<unsigned long long>(load.sent), static_cast<unsigned long long>(missing),
         static_cast<unsigned long long>(load.wrong), load.lost, static_cast<double>(b.sent - a.sent) / s, got / s,
         cpu > 0 ? got / cpu : 0, histogram_ms(load.latency, 0.5), histogram_ms(load.latency, 0.9),
         histogram_ms(load.latency, 0.99), static_cast<double>(load.latency.highest) / 1e6, cpu / s, own / s, others / s,
         b.reads > a.reads ? got / static_cast<double>(b.reads - a.reads) : 0,
+        after.writes > 0 ? (after.frames_out - before.frames_out) / after.writes : 0,
+        after.commits > 0 ? (after.operations - before.operations) / after.commits : 0,
         b.frames > a.frames ? static_cast<double>(b.frame_bytes - a.frame_bytes) / static_cast<double>(b.frames - a.frames) : 0,
         rss);
     return missing == 0 && load.wrong == 0 && load.lost == 0 ? 0 : 3;
@@ -254,6 +296,7 @@ void options_read(int argc, char **argv) {
         {"--dialect", &options.dialect, nullptr},
         {"--tokens", &options.tokens, nullptr},
         {"--path", &options.path, nullptr},
+        {"--counts", &options.counts, nullptr},
         {"--port", &options.port, nullptr},
         {"--readers", nullptr, &options.readers},
         {"--senders", nullptr, &options.senders},
