@@ -1,5 +1,5 @@
-// The page's files (base/embedded.h) over HTTP. They are sent gzipped from where they lie in the program; only a client that does
-// not take gzip costs an inflating. Owns nothing; loop thread only.
+// The page's files (base/embedded.h) over HTTP. They are sent gzipped from where they lie in the program; the first client that does
+// not take gzip costs an inflating. Owns the inflated files, for good; loop thread only.
 #include "net/assets.h"
 
 #include <string.h>
@@ -61,23 +61,39 @@ bool tag_matches(std::string_view if_none_match, std::string_view etag) {
     return false;
 }
 
+// Each file is inflated for the first who does not take gzip, and kept: all of them together are what the program was built with.
+// Null: it is corrupt.
+const char *inflated(const Embedded *file) {
+    static char **kept;
+    if (kept == nullptr) kept = (char **)mem_zero(embedded_assets_count * sizeof *kept);
+    char *&plain = kept[file - embedded_assets];
+    if (plain != nullptr) return plain;
+    Buf out;
+    if (inflate_gzip({(const char *)file->gz, file->gz_bytes}, file->raw_bytes, out)) return plain = out.data;
+    buf_free(out);
+    return nullptr;
+}
+
 void respond(HttpRequest *r, const Embedded *file, const char *caching, int status) {
     bool gzip = takes_gzip(http_header(r, "accept-encoding"));
     // The inflated file is another representation and needs a tag of its own.
-    ScopedBuf etag;
-    buf_add(etag, file->etag);
-    if (!gzip && etag.len > 1) {
-        etag.len--;
-        buf_add(etag, "-i\"");
-    }
     ScopedBuf lines;
+    buf_reserve(lines, 256);
     buf_add(lines, "ETag: ");
-    buf_add(lines, buf_view(etag));
-    buf_printf(lines, "\r\nCache-Control: %s\r\nVary: Accept-Encoding\r\n", caching);
+    size_t tag_at = lines.len;
+    buf_add(lines, file->etag);
+    if (!gzip) {
+        lines.len--;
+        buf_add(lines, "-i\"");
+    }
+    std::string_view etag = buf_view(lines).substr(tag_at); // 256 bytes are enough: it stays where it is
+    buf_add(lines, "\r\nCache-Control: ");
+    buf_add(lines, caching);
+    buf_add(lines, "\r\nVary: Accept-Encoding\r\n");
     HttpAnswer answer;
     answer.no_store = false;
     answer.status = status;
-    if (status == 200 && tag_matches(http_header(r, "if-none-match"), buf_view(etag))) {
+    if (status == 200 && tag_matches(http_header(r, "if-none-match"), etag)) {
         answer.status = 304;
         answer.headers = buf_view(lines);
         return http_respond(r, answer);
@@ -90,11 +106,11 @@ void respond(HttpRequest *r, const Embedded *file, const char *caching, int stat
         answer.body_is_static = true;
         return http_respond(r, answer);
     }
-    ScopedBuf plain;
-    if (!inflate_gzip({(const char *)file->gz, file->gz_bytes}, file->raw_bytes, plain))
-        return http_respond_error(r, Err::internal);
+    const char *plain = inflated(file);
+    if (plain == nullptr) return http_respond_error(r, Err::internal);
     answer.headers = buf_view(lines);
-    answer.body = buf_view(plain);
+    answer.body = {plain, file->raw_bytes};
+    answer.body_is_static = true;
     http_respond(r, answer);
 }
 
