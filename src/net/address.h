@@ -44,5 +44,7 @@ struct OriginRules {
 bool host_syntax_ok(std::string_view host);
 // May requests name this host? An IP literal, localhost, a name without a dot, .local .lan .home.arpa .internal, or the host of an allowed origin.
 bool host_allowed(std::string_view host, const OriginRules &rules);
+// Both at once: the syntax, and in *allowed the rest.
+bool host_judge(std::string_view host, const OriginRules &rules, bool *allowed);
 // Does the Origin header match Host (case-insensitive; missing ports are 80 for http, 443 for https), or is it an allowed one? "null" and lists never.
 bool origin_matches(std::string_view origin, std::string_view host, bool tls, const OriginRules &rules);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "base/assert.h"
 #include "base/metrics.h"
 #include "net/deflate.h"
@@ -281,6 +283,8 @@ void net_closed() {
     free(net.generations);
     free(net.free_slots);
     free(net.read_buffer);
+    buf_free(net.answer_head);
+    http_stop();
     accept_free();
     deflate_stop();
     net = {};
@@ -403,24 +407,24 @@ void conn_hang_up(Conn *c) {
     update_reading(c);
 }
 
-bool conn_send(Conn *c, Buf &owned, std::string_view still, size_t private_bytes) {
+bool conn_send(Conn *c, std::string_view head, std::string_view body, bool body_is_static) {
     CB_ASSERT(c->out == nullptr);
-    uv_buf_t bufs[2] = {uv_buf_init(owned.data, (unsigned)owned.len), uv_buf_init((char *)still.data(), (unsigned)still.size())};
-    Buf mine = owned;
-    owned = {};
-    ssize_t taken = c->broken ? (ssize_t)UV_EPIPE : try_write(c, bufs, still.empty() ? 1 : 2);
+    uv_buf_t bufs[2] = {uv_buf_init((char *)head.data(), (unsigned)head.size()), uv_buf_init((char *)body.data(), (unsigned)body.size())};
+    ssize_t taken = c->broken ? (ssize_t)UV_EPIPE : try_write(c, bufs, body.empty() ? 1 : 2);
     if (taken < 0) {
-        buf_free(mine);
         conn_end_soon(c);
         return false;
     }
     size_t n = (size_t)taken;
-    if (n == mine.len + still.size()) {
-        buf_free(mine);
-        return true;
-    }
-    size_t of_owned = n < mine.len ? n : mine.len;
-    write_rest(c, mine, of_owned, still.substr(n - of_owned), private_bytes);
+    if (n == head.size() + body.size()) return true;
+    size_t of_head = std::min(n, head.size());
+    head.remove_prefix(of_head);
+    body.remove_prefix(n - of_head);
+    Buf rest;
+    buf_reserve(rest, head.size() + (body_is_static ? 0 : body.size()));
+    buf_add(rest, head);
+    if (!body_is_static) buf_add(rest, body);
+    write_rest(c, rest, 0, body_is_static ? body : std::string_view(), 0);
     return false;
 }
 

@@ -115,6 +115,7 @@ struct Net {
     Conn *oldest, *newest; // list_all
     Conn *todo, *todo_last;
     char *read_buffer;
+    Buf answer_head; // of the answer that is being made
     bool started, stopping, reading_stopped;
 };
 extern Net net;
@@ -130,9 +131,9 @@ void conn_end(Conn *c);                    // gone, telling `closed` when it was
 void conn_end_soon(Conn *c);               // the same at the next turn: for faults met while others hold the pointer
 void conn_resume_soon(Conn *c);            // look at `held` again and read on, at the next turn
 void conn_hang_up(Conn *c);                // shut our side when all has been sent, drain, end
-// Sends `owned` (which is taken) and what is static behind it: now what fits, the rest in the background. When all has gone at
+// Sends `head` and then `body`: now what fits, the rest in the background, copied unless the body is static. When all has gone at
 // once: true.
-bool conn_send(Conn *c, Buf &owned, std::string_view still, size_t private_bytes);
+bool conn_send(Conn *c, std::string_view head, std::string_view body = {}, bool body_is_static = false);
 // Appends to the private queue whatever its length: for control frames.
 void conn_queue_control(Conn *c, Piece frame);
 void conn_feed(Conn *c, std::string_view bytes);     // what the read callback does
@@ -165,6 +166,7 @@ void deadline_tick();
 // --- http.cpp, http_answer.cpp
 size_t http_input(Conn *c, const char *data, size_t len); // returns how much it took; stops behind a whole request
 void http_free(Conn *c);
+void http_stop(); // the spare loan goes
 void http_timed_out(Conn *c);
 void http_fail(Conn *c, Err err, const char *sentence); // a malformed request: answer, drain, close
 void http_answer_done(Conn *c);                         // the answer has left

@@ -35,6 +35,7 @@ int on_field(llhttp_t *p, const char *at, size_t len) {
     if (in->request.headers_count == http_headers_max) return http_in_refuse(in, Err::head_too_large);
     for (size_t i = 0; i < len; i++) ((char *)at)[i] = http_lower(at[i]);
     in->fields[in->request.headers_count++] = {(uint16_t)(at - in->head.data), (uint16_t)len, 0, 0};
+    http_note_field(in, {at, len});
     return 0;
 }
 
@@ -124,8 +125,23 @@ const llhttp_settings_t *settings() {
 
 // ---------------------------------------------------------------- input
 
+// One loan that nobody has is kept: a request costs no memory to be asked for and given back.
+HttpIn *spare;
+constexpr size_t spare_head_bytes_max = 16 * 1024;
+
+HttpIn *loan() {
+    if (spare == nullptr) return (HttpIn *)mem_zero(sizeof *spare);
+    HttpIn *in = spare;
+    spare = nullptr;
+    Buf head = in->head;
+    memset((void *)in, 0, offsetof(HttpIn, fields));
+    in->head = head;
+    in->head.len = 0;
+    return in;
+}
+
 HttpIn *begin(Conn *c) {
-    HttpIn *in = (HttpIn *)mem_zero(sizeof *in);
+    HttpIn *in = loan();
     in->conn = c;
     in->request.conn = c;
     in->request.id = conn_id(c);
@@ -135,10 +151,34 @@ HttpIn *begin(Conn *c) {
     return in;
 }
 
+// How many bytes from here on are neither control characters nor at an end of the line. Eight at a time: a bit is set in each byte
+// below 0x20 and in each 0x7f, and perhaps, for a borrow, in one above such a byte, which does not matter to the first.
+size_t ordinary_bytes(const char *data, size_t len) {
+    constexpr uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, data + i, 8);
+        uint64_t deleted = eight ^ ones * 0x7f;
+        if ((((eight - ones * 0x20) & ~eight) | ((deleted - ones) & ~deleted)) & tops) break;
+    }
+    while (i < len && (unsigned char)data[i] >= 0x20 && data[i] != 0x7f) i++;
+    return i;
+}
+
 // Takes bytes of the head up to the empty line at its end. Refuses at the first byte that may not be.
 size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
     size_t i = 0, kept = 0; // bytes before `kept` are in in->head
     for (; i < len; i++) {
+        if (in->line_bytes != 0 && in->before != '\r') { // inside a line most bytes are nothing special
+            size_t n = ordinary_bytes(data + i, len - i);
+            if (n != 0) {
+                in->before = data[i + n - 1];
+                in->line_bytes += (uint32_t)n;
+                i += n;
+                if (i == len) break;
+            }
+        }
         char c = data[i];
         if ((in->before == '\r') != (c == '\n')) {
             http_in_refuse(in, Err::bad_request, "A line does not end in CR LF.");
@@ -247,21 +287,29 @@ size_t http_input(Conn *c, const char *data, size_t len) {
     }
     if (c->state == ConnState::head) {
         conn_enter(c, ConnState::body);
-        Buf go_on;
-        buf_add(go_on, "HTTP/1.1 100 Continue\r\n\r\n");
-        if (in->expects && taken == len) conn_send(c, go_on, {}, 0);
-        buf_free(go_on);
+        if (in->expects && taken == len) conn_send(c, "HTTP/1.1 100 Continue\r\n\r\n");
     }
     return taken;
 }
 
 void http_free(Conn *c) {
-    if (c->http == nullptr) return;
-    buf_free(c->http->head);
-    buf_free(c->http->body);
-    buf_free(c->http->cookies);
-    free(c->http);
+    HttpIn *in = c->http;
+    if (in == nullptr) return;
     c->http = nullptr;
+    buf_free(in->body);
+    buf_free(in->cookies);
+    if (spare == nullptr && in->head.cap <= spare_head_bytes_max) {
+        spare = in;
+        return;
+    }
+    buf_free(in->head);
+    free(in);
+}
+
+void http_stop() {
+    if (spare != nullptr) buf_free(spare->head);
+    free(spare);
+    spare = nullptr;
 }
 
 HttpRequest *http_pending(ConnId id) {

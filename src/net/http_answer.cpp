@@ -1,6 +1,6 @@
 // Answers: HttpAnswer to bytes, with the lines that every response carries (PROTOCOL §2.1), and what happens to the connection
-// afterwards: the next request, or our side is shut and the rest drained. Owns nothing; small bodies are copied behind the head,
-// static ones are sent from where they are. Loop thread only.
+// afterwards: the next request, or our side is shut and the rest drained. Owns nothing; a body is sent from where it is, and only
+// what the kernel does not take of it is copied. Loop thread only.
 #include <string.h>
 #include <time.h>
 
@@ -74,12 +74,24 @@ void add_date(Buf &out) {
 void send(Conn *c, const HttpRequest *r, const HttpAnswer &answer, bool close) {
     bool bodiless = answer.status == 204 || answer.status == 304 || answer.status < 200;
     bool body_sent = !bodiless && !(r != nullptr && r->method == HttpMethod::head);
-    Buf out;
-    buf_reserve(out, 1024 + answer.headers.size() + (body_sent && !answer.body_is_static ? answer.body.size() : 0));
-    buf_printf(out, "HTTP/1.1 %d %s\r\n", answer.status, reason_of(answer.status));
+    Buf &out = net.answer_head; // heads are small: the memory is kept
+    buf_clear(out);
+    buf_add(out, "HTTP/1.1 ");
+    buf_add_uint(out, (uint64_t)answer.status);
+    buf_add_char(out, ' ');
+    buf_add(out, reason_of(answer.status));
+    buf_add(out, "\r\n");
     add_date(out);
-    if (answer.type != nullptr) buf_printf(out, "Content-Type: %s\r\n", answer.type);
-    if (!bodiless) buf_printf(out, "Content-Length: %zu\r\n", answer.body.size());
+    if (answer.type != nullptr) {
+        buf_add(out, "Content-Type: ");
+        buf_add(out, answer.type);
+        buf_add(out, "\r\n");
+    }
+    if (!bodiless) {
+        buf_add(out, "Content-Length: ");
+        buf_add_uint(out, answer.body.size());
+        buf_add(out, "\r\n");
+    }
     if (answer.no_store) buf_add(out, "Cache-Control: no-store\r\n");
     buf_add(out, answer.headers);
     buf_add(out, security_headers);
@@ -87,15 +99,13 @@ void send(Conn *c, const HttpRequest *r, const HttpAnswer &answer, bool close) {
     if (close) buf_add(out, "Connection: close\r\n");
     else if (http_is_1_0(r)) buf_add(out, "Connection: keep-alive\r\n");
     buf_add(out, "\r\n");
-    std::string_view still;
-    if (body_sent && answer.body_is_static) still = answer.body;
-    else if (body_sent) buf_add(out, answer.body);
+    std::string_view body = body_sent ? answer.body : std::string_view();
 
     c->answer_closes = close;
-    c->answer_bytes = (uint32_t)(out.len + still.size());
+    c->answer_bytes = (uint32_t)(out.len + body.size());
     c->progress_ms = net_now();
     conn_enter(c, ConnState::answer);
-    if (conn_send(c, out, still, 0)) http_answer_done(c);
+    if (conn_send(c, buf_view(out), body, answer.body_is_static)) http_answer_done(c);
 }
 
 void error_body(Buf &out, Err err, const char *sentence) {

@@ -33,19 +33,56 @@ bool list_has(std::string_view list, std::string_view token) {
     }
 }
 
-uint32_t field_count(const HttpIn *in, std::string_view name) {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < in->request.headers_count; i++)
-        n += http_text(in, in->fields[i].name, in->fields[i].name_len) == name;
-    return n;
+// In the order of Known, which is by length.
+constexpr std::string_view known_names[] = {
+    "host",           "cookie",         "expect",         "origin",          "upgrade",         "connection",        "user-agent",
+    "content-type",   "authorization",  "if-none-match",  "content-length",  "sec-fetch-site",  "accept-encoding",   "x-forwarded-for",
+    "transfer-encoding", "x-forwarded-proto", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions",
+};
+constexpr size_t known_count = sizeof known_names / sizeof known_names[0];
+static_assert(known_count == (size_t)Known::count);
+constexpr size_t known_longest = known_names[known_count - 1].size();
+
+// Where the names of each length begin.
+struct KnownStarts {
+    uint8_t at[known_longest + 2];
+};
+constexpr KnownStarts known_starts = [] {
+    KnownStarts starts = {};
+    for (size_t length = 0; length < known_longest + 2; length++)
+        while (starts.at[length] < known_count && known_names[starts.at[length]].size() < length) starts.at[length]++;
+    return starts;
+}();
+static_assert([] {
+    for (size_t i = 1; i < known_count; i++)
+        if (known_names[i - 1].size() > known_names[i].size()) return false;
+    return true;
+}());
+
+// Which of them a name in lower case is; Known::count: none.
+Known known_of(std::string_view name) {
+    if (name.size() > known_longest) return Known::count;
+    for (size_t i = known_starts.at[name.size()]; i < known_starts.at[name.size() + 1]; i++)
+        if (memcmp(known_names[i].data(), name.data(), name.size()) == 0) return (Known)i;
+    return Known::count;
 }
 
-std::string_view field(const HttpIn *in, std::string_view name) { return http_header(&in->request, name); }
+uint32_t field_count(const HttpIn *in, Known known) { return in->known[(int)known].count; }
 
-bool any_field_has(const HttpIn *in, std::string_view name, std::string_view token) {
-    for (uint32_t i = 0; i < in->request.headers_count; i++) {
+std::string_view value_of(const HttpIn *in, const Field &f) { return http_text(in, f.value, f.value_len); }
+bool is_field(const HttpIn *in, const Field &f, std::string_view name) { return http_text(in, f.name, f.name_len) == name; }
+
+// The first of that name; "" when there is none.
+std::string_view field(const HttpIn *in, Known known) {
+    uint8_t first = in->known[(int)known].first;
+    return first != 0 ? value_of(in, in->fields[first - 1]) : std::string_view();
+}
+
+bool any_field_has(const HttpIn *in, Known known, std::string_view token) {
+    if (field_count(in, known) == 0) return false;
+    for (uint32_t i = in->known[(int)known].first - 1; i < in->request.headers_count; i++) {
         const Field &f = in->fields[i];
-        if (http_text(in, f.name, f.name_len) == name && list_has(http_text(in, f.value, f.value_len), token)) return true;
+        if (is_field(in, f, known_names[(int)known]) && list_has(value_of(in, f), token)) return true;
     }
     return false;
 }
@@ -115,25 +152,25 @@ void take_target(HttpIn *in, char *at, size_t len) {
 // ---------------------------------------------------------------- what llhttp lets through
 
 bool has_body(const HttpIn *in) {
-    std::string_view length = field(in, "content-length");
-    return http_has_header(&in->request, "transfer-encoding") || length.find_first_not_of('0') != std::string_view::npos;
+    std::string_view length = field(in, Known::content_length);
+    return field_count(in, Known::transfer_encoding) > 0 || length.find_first_not_of('0') != std::string_view::npos;
 }
 
 bool length_is_wrong(const HttpIn *in) {
-    if (!http_has_header(&in->request, "content-length")) return false;
-    std::string_view length = field(in, "content-length");
-    return field_count(in, "content-length") > 1 || length.empty() || length.size() > 19 ||
+    if (field_count(in, Known::content_length) == 0) return false;
+    std::string_view length = field(in, Known::content_length);
+    return field_count(in, Known::content_length) > 1 || length.empty() || length.size() > 19 ||
            length.find_first_not_of("0123456789") != std::string_view::npos;
 }
 
 bool body_is_too_large(const HttpIn *in) {
     uint64_t bytes = 0;
-    std::string_view length = field(in, "content-length");
+    std::string_view length = field(in, Known::content_length);
     std::from_chars(length.data(), length.data() + length.size(), bytes);
     return bytes > http_body_bytes_max;
 }
 
-bool asks_for_websocket(const HttpIn *in) { return any_field_has(in, "upgrade", "websocket"); }
+bool asks_for_websocket(const HttpIn *in) { return any_field_has(in, Known::upgrade, "websocket"); }
 
 // One row for each thing that a head may not have. Research behind it: what conformance suites got past llhttp 8.1.
 struct HeadCheck {
@@ -143,17 +180,17 @@ struct HeadCheck {
 };
 // clang-format off
 constexpr HeadCheck head_checks[] = {
-    {[](const HttpIn *in) { return in->minor == 1 && field_count(in, "host") == 0; }, Err::bad_request, "HTTP/1.1 needs a Host."},
-    {[](const HttpIn *in) { return field_count(in, "host") > 1; }, Err::bad_request, "There is more than one Host."},
-    {[](const HttpIn *in) { return field_count(in, "host") == 1 && !host_syntax_ok(field(in, "host")); }, Err::bad_request, "Host is malformed."},
-    {[](const HttpIn *in) { return field_count(in, "origin") > 1; }, Err::bad_request, "There is more than one Origin."},
+    {[](const HttpIn *in) { return in->minor == 1 && field_count(in, Known::host) == 0; }, Err::bad_request, "HTTP/1.1 needs a Host."},
+    {[](const HttpIn *in) { return field_count(in, Known::host) > 1; }, Err::bad_request, "There is more than one Host."},
+    {[](const HttpIn *in) { return field_count(in, Known::host) == 1 && !in->host_is_well; }, Err::bad_request, "Host is malformed."},
+    {[](const HttpIn *in) { return field_count(in, Known::origin) > 1; }, Err::bad_request, "There is more than one Origin."},
     {length_is_wrong, Err::bad_request, "Content-Length is malformed."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") > 1; }, Err::bad_request, "There is more than one Transfer-Encoding."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") == 1 && !same(field(in, "transfer-encoding"), "chunked"); }, Err::bad_request,
+    {[](const HttpIn *in) { return field_count(in, Known::transfer_encoding) > 1; }, Err::bad_request, "There is more than one Transfer-Encoding."},
+    {[](const HttpIn *in) { return field_count(in, Known::transfer_encoding) == 1 && !same(field(in, Known::transfer_encoding), "chunked"); }, Err::bad_request,
      "The only Transfer-Encoding here is chunked."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") > 0 && field_count(in, "content-length") > 0; }, Err::bad_request,
+    {[](const HttpIn *in) { return field_count(in, Known::transfer_encoding) > 0 && field_count(in, Known::content_length) > 0; }, Err::bad_request,
      "Content-Length and Transfer-Encoding exclude each other."},
-    {[](const HttpIn *in) { return field_count(in, "transfer-encoding") > 0 && in->minor == 0; }, Err::bad_request, "HTTP/1.0 has no Transfer-Encoding."},
+    {[](const HttpIn *in) { return field_count(in, Known::transfer_encoding) > 0 && in->minor == 0; }, Err::bad_request, "HTTP/1.0 has no Transfer-Encoding."},
     {[](const HttpIn *in) { return (in->request.method == HttpMethod::get || in->request.method == HttpMethod::head) && has_body(in); }, Err::bad_request,
      "A GET or HEAD has no body."},
     {[](const HttpIn *in) { return asks_for_websocket(in) && has_body(in); }, Err::bad_request, "A handshake has no body."},
@@ -164,10 +201,10 @@ constexpr HeadCheck head_checks[] = {
 // RFC 6455 §4.2.1.
 bool websocket_handshake(const HttpIn *in) {
     if (in->request.method != HttpMethod::get || in->minor != 1 || !asks_for_websocket(in) ||
-        !any_field_has(in, "connection", "upgrade"))
+        !any_field_has(in, Known::connection, "upgrade"))
         return false;
-    if (field(in, "sec-websocket-version") != "13" || field_count(in, "sec-websocket-key") != 1) return false;
-    std::string_view key = field(in, "sec-websocket-key"); // 16 bytes in base64
+    if (field(in, Known::sec_websocket_version) != "13" || field_count(in, Known::sec_websocket_key) != 1) return false;
+    std::string_view key = field(in, Known::sec_websocket_key); // 16 bytes in base64
     if (key.size() != 24 || !key.ends_with("==")) return false;
     for (char c : key.substr(0, 22))
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '/')) return false;
@@ -195,7 +232,7 @@ void take_client(HttpIn *in) {
     if (!is_trusted(r.client)) return;
     for (uint32_t i = r.headers_count; i-- > 0;) {
         const Field &f = in->fields[i];
-        if (http_text(in, f.name, f.name_len) != "x-forwarded-proto") continue;
+        if (!is_field(in, f, "x-forwarded-proto")) continue;
         std::string_view protos = http_text(in, f.value, f.value_len);
         size_t comma = protos.rfind(',');
         r.tls = same(trim(comma == std::string_view::npos ? protos : protos.substr(comma + 1)), "https");
@@ -218,7 +255,7 @@ void take_client(HttpIn *in) {
 }
 
 void join_cookies(HttpIn *in) {
-    if (field_count(in, "cookie") < 2) return;
+    if (field_count(in, Known::cookie) < 2) return;
     for (uint32_t i = 0; i < in->request.headers_count; i++) {
         const Field &f = in->fields[i];
         if (http_text(in, f.name, f.name_len) != "cookie") continue;
@@ -259,36 +296,53 @@ bool http_judge_head(HttpIn *in) {
         f.value = (uint16_t)(value.empty() ? 0 : value.data() - in->head.data);
         f.value_len = (uint16_t)value.size();
     }
+    bool host_ok;
+    in->host_is_well = host_judge(field(in, Known::host), net.options.origins, &host_ok);
     for (const HeadCheck &check : head_checks)
         if (check.broken(in)) return http_in_refuse(in, check.err, check.sentence) == 0;
-    r.host = field(in, "host");
+    r.host = field(in, Known::host);
+    r.host_ok = host_ok;
     take_target(in, (char *)r.path.data(), r.path.size());
     if (in->err != Err::ok) return false;
     join_cookies(in);
     take_client(in);
-    r.host_ok = host_allowed(r.host, net.options.origins);
-    r.origin_present = http_has_header(&r, "origin");
-    r.origin_ok = r.origin_present && origin_matches(field(in, "origin"), r.host, r.tls, net.options.origins);
+    r.origin_present = field_count(in, Known::origin) > 0;
+    r.origin_ok = r.origin_present && origin_matches(field(in, Known::origin), r.host, r.tls, net.options.origins);
     r.upgrade_websocket = websocket_handshake(in);
-    in->expects = in->minor == 1 && has_body(in) && same(field(in, "expect"), "100-continue");
+    in->expects = in->minor == 1 && has_body(in) && same(field(in, Known::expect), "100-continue");
     return true;
 }
 
-bool http_has_header(const HttpRequest *r, std::string_view name) { return field_count(r->conn->http, name) > 0; }
+void http_note_field(HttpIn *in, std::string_view name) {
+    Known known = known_of(name);
+    if (known == Known::count) return;
+    KnownField &k = in->known[(int)known];
+    if (k.count++ == 0) k.first = in->request.headers_count;
+}
+
+bool http_has_header(const HttpRequest *r, std::string_view name) {
+    const HttpIn *in = r->conn->http;
+    Known known = known_of(name);
+    if (known != Known::count) return field_count(in, known) > 0;
+    for (uint32_t i = 0; i < r->headers_count; i++)
+        if (is_field(in, in->fields[i], name)) return true;
+    return false;
+}
 
 std::string_view http_header(const HttpRequest *r, std::string_view name) {
     const HttpIn *in = r->conn->http;
-    if (name == "cookie" && in->cookies.len > 0) return buf_view(in->cookies);
-    for (uint32_t i = 0; i < r->headers_count; i++) {
-        const Field &f = in->fields[i];
-        if (http_text(in, f.name, f.name_len) == name) return http_text(in, f.value, f.value_len);
-    }
+    Known known = known_of(name);
+    if (known == Known::cookie && in->cookies.len > 0) return buf_view(in->cookies);
+    if (known != Known::count) return field(in, known);
+    for (uint32_t i = 0; i < r->headers_count; i++)
+        if (is_field(in, in->fields[i], name)) return value_of(in, in->fields[i]);
     return {};
 }
 
 std::string_view http_joined(const HttpRequest *r, std::string_view name, Buf &room) {
     const HttpIn *in = r->conn->http;
-    if (field_count(in, name) < 2) return http_header(r, name);
+    Known known = known_of(name);
+    if (known != Known::count && field_count(in, known) < 2) return field(in, known);
     for (uint32_t i = 0; i < r->headers_count; i++) {
         const Field &f = in->fields[i];
         if (http_text(in, f.name, f.name_len) != name) continue;

@@ -89,9 +89,7 @@ bool host_syntax_ok(std::string_view host) {
     return host_split(host, &h);
 }
 
-bool host_allowed(std::string_view host, const OriginRules &rules) {
-    HostPort h;
-    if (!host_split(host, &h)) return false;
+static bool is_allowed(const HostPort &h, const OriginRules &rules) {
     Address a;
     if (address_parse(h.name, &a)) return true;
     for (uint32_t i = 0; i < rules.allowed_count; i++) {
@@ -104,6 +102,19 @@ bool host_allowed(std::string_view host, const OriginRules &rules) {
     for (std::string_view suffix : {".local", ".lan", ".home.arpa", ".internal"})
         if (ends_with(name, suffix)) return true;
     return false;
+}
+
+bool host_judge(std::string_view host, const OriginRules &rules, bool *allowed) {
+    HostPort h;
+    bool is_well = host_split(host, &h);
+    *allowed = is_well && is_allowed(h, rules);
+    return is_well;
+}
+
+bool host_allowed(std::string_view host, const OriginRules &rules) {
+    bool allowed;
+    host_judge(host, rules, &allowed);
+    return allowed;
 }
 
 bool origin_matches(std::string_view origin, std::string_view host, bool tls, const OriginRules &rules) {

@@ -108,7 +108,7 @@ void ws_accept(HttpRequest *r) {
     if (wanted_for(r->client)) c->deflates = ws_negotiate(http_joined(r, "sec-websocket-extensions", offers), extensions, &packs);
     c->packs = packs;
 
-    Buf out;
+    ScopedBuf out;
     buf_add(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
     base64_encode(digest, sizeof digest, out);
     if (c->deflates) {
@@ -127,7 +127,6 @@ void ws_accept(HttpRequest *r) {
         uv_send_buffer_size(&c->handle, &bytes);
         if (c->handle.type == UV_TCP) uv_tcp_nodelay(&c->tcp, 1);
     }
-    conn_send(c, out, {}, 0);
-    buf_free(out);
+    conn_send(c, buf_view(out));
     if (!c->pumping && c->held.len != 0) conn_resume_soon(c);
 }
