@@ -128,7 +128,7 @@ UNIT_OBJECTS = $(UNIT_SHARED:tests/unit/%.cpp=$(UNIT)/obj/%.o)
 
 # ---------------------------------------------------------------- what people type
 
-.PHONY: all help run lib unit test check tidy bench fuzz release test-release install clean distclean FORCE
+.PHONY: all help run lib unit test conform ws-echo check tidy bench fuzz release test-release install clean distclean FORCE
 
 all: $(OUT)/chatterbox ## build the program: build/chatterbox (the default)
 
@@ -140,16 +140,21 @@ run: all ## build, then serve on 127.0.0.1:8000 with the data in ./data
 
 test: ## install what the tests need, then run them all (unit, conversations, browser, crash)
 	tools/deps --test
-	$(MAKE) all unit-programs
+	$(MAKE) all unit-programs ws-echo
 	tools/test
 
 check: ## the whole suite again, with AddressSanitizer and UndefinedBehaviorSanitizer
 	tools/deps --test
-	$(MAKE) KIND=asan OUT=build/asan all unit-programs
+	$(MAKE) KIND=asan OUT=build/asan all unit-programs ws-echo
 	OUT=build/asan tools/test
 
 unit: unit-programs ## only the unit tests and tidy's quick checks
 	OUT=$(OUT) tools/unit
+
+ws-echo: $(OUT)/tests/ws_echo ## the WebSocket echo server that conformance suites talk to: build/tests/ws_echo
+
+conform: all ws-echo ## every case of WebSocket and HTTP conformance, the long ones too (minutes)
+	CONFORM=full node tests/run.mjs conform
 
 tidy: $(OUT)/gen/version.h $(DEPS_STAMP) ## clang-tidy and the house rules (tools/tidy)
 	@tools/tidy
@@ -174,7 +179,7 @@ install: all ## the program, man page, service files, to DESTDIR and PREFIX
 	tools/install '$(OUT)/chatterbox' '$(DESTDIR)' '$(PREFIX)'
 
 clean: ## remove what was built; the fetched libraries stay
-	rm -rf build/obj build/gen build/unit build/asan build/fuzz build/bench build/chatterbox build/chatterbox.debug \
+	rm -rf build/obj build/gen build/unit build/tests build/asan build/fuzz build/bench build/chatterbox build/chatterbox.debug \
 	    build/release/obj-* build/release/chatterbox-* build/release/SHA256SUMS build/release/LIBRARIES
 
 distclean: ## remove build/ altogether; ./data is never touched
@@ -252,6 +257,14 @@ $(OBJ)/%.o: src/%.cpp $(COMPILE_DEPENDS)
 	@mkdir -p $(@D)
 	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
+$(OUT)/tests/%.o: tests/conform/%.cpp $(COMPILE_DEPENDS)
+	@echo "  c++ $<"
+	@mkdir -p $(@D)
+	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/tests/%: $(OUT)/tests/%.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
+	@echo "  link $@"
+	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS)
+
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.cpp))
 FUZZ_PROGRAMS = $(FUZZ_SOURCES:tests/fuzz/%.cpp=$(OUT)/%)
 .PHONY: fuzz-programs
@@ -276,4 +289,4 @@ $(UNIT)/test_%: $(UNIT)/obj/test_%.o $(UNIT_OBJECTS) $(ARCHIVE) $(FOREIGN_ARCHIV
 	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS) $(CMOCKA)
 .SECONDARY:
 
--include $(wildcard $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d $(OUT)/fuzz_*.d)
+-include $(wildcard $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d $(OUT)/fuzz_*.d $(OUT)/tests/*.d)

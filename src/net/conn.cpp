@@ -471,7 +471,7 @@ size_t conn_private_bytes(const Conn *c) { return c->queue.len; }
 bool conn_queue(Conn *c, Piece frame) {
     if (c->state != ConnState::socket || c->broken) return false;
     size_t waiting = c->queue.len + (c->out != nullptr ? c->out->private_bytes : 0);
-    if (waiting + frame.len > private_queue_bytes_max) {
+    if (waiting + frame.len > net.options.private_queue_bytes_max) {
         conn_end_soon(c);
         return false;
     }

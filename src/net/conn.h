@@ -25,6 +25,7 @@ struct Piece {
 struct NetHandlers {
     void (*request)(HttpRequest *r);                     // a whole, well-formed request; answer now or later (http.h)
     void (*text)(Conn *c, std::string_view message);     // one whole text message, valid UTF-8, ≤ frame limit
+    void (*binary)(Conn *c, std::string_view message) = nullptr; // one whole binary message; null: they close 1003
     void (*writable)(Conn *c);                           // what was under way has left: more may be flushed
     void (*closed)(Conn *c);                             // a WebSocket is gone, whoever closed it; called once, then conn_owner is void
 };
@@ -36,6 +37,8 @@ struct NetOptions {
     uint32_t trusted_count = 0;
     OriginRules origins;                                 // lives as long as the net
     size_t frame_bytes_max = ::frame_bytes_max;
+    uint32_t fragments_max = ::fragments_max;
+    size_t private_queue_bytes_max = ::private_queue_bytes_max;
     uint32_t ping_idle_ms = ::ping_idle_ms;              // tests shorten these
     uint32_t silent_ms_max = ::silent_ms_max;
     uint32_t stuck_ms_max = ::stuck_ms_max;

@@ -1,4 +1,4 @@
-// WebSockets: bytes to whole text messages and back. A wslay context (8.6 KB) is on loan while something is in flight: taken at
+// WebSockets: bytes to whole messages and back. A wslay context (8.6 KB) is on loan while something is in flight: taken at
 // the first byte of a frame, given back at a boundary. It is fed one frame at a time, so that a pause, a close or a full queue
 // takes effect between two messages. wslay's own answers (pong, close) leave as private frames. Owns the loan. Loop thread only.
 // The handshake's negotiation is ws_accept.cpp's part.
@@ -33,6 +33,7 @@ struct WsIn {
     uint8_t head_need;
     bool control; // the frame is one
     bool packed;  // the message has RSV1
+    bool binary;  // and its kind
     bool open;    // a message has begun and not ended
     bool running; // wslay is on the stack
     bool doomed;  // the connection has ended meanwhile
@@ -135,14 +136,17 @@ void on_frame(wslay_event_context_ptr, const wslay_event_on_frame_recv_start_arg
     WsIn *in = (WsIn *)user;
     in->control = frame->opcode >= opcode_close;
     if (in->control) return;
-    if (frame->opcode == opcode_binary) return refuse(in, 1003, "text frames only");
-    if (frame->opcode == opcode_text) {
+    if (frame->opcode == opcode_binary && net.handlers.binary == nullptr) return refuse(in, 1003, "text frames only");
+    if (frame->opcode == opcode_text || frame->opcode == opcode_binary) {
         in->open = true;
+        in->binary = frame->opcode == opcode_binary;
         in->packed = wslay_get_rsv1(frame->rsv);
         in->fragments = 0;
         in->message.len = 0;
     }
-    if (++in->fragments > fragments_max) return refuse(in, 1009, "too many fragments");
+    // The empty frame with which some end a message brings nothing and is not counted.
+    if (frame->payload_length != 0 || !frame->fin) in->fragments++;
+    if (in->fragments > net.options.fragments_max) return refuse(in, 1009, "too many fragments");
     if (in->message.len + frame->payload_length > net.options.frame_bytes_max) refuse(in, 1009, "message too large");
 }
 
@@ -154,17 +158,17 @@ void on_payload(wslay_event_context_ptr, const wslay_event_on_frame_recv_chunk_a
 void deliver(WsIn *in) {
     Conn *c = in->conn;
     if (c->state != ConnState::socket) return; // after our close frame nothing counts
-    std::string_view text = buf_view(in->message);
+    std::string_view payload = buf_view(in->message);
     ScopedBuf plain;
     if (in->packed) {
-        InflateResult r = inflate_message(text, net.options.frame_bytes_max, plain);
+        InflateResult r = inflate_message(payload, net.options.frame_bytes_max, plain);
         if (r == InflateResult::too_large) return refuse(in, 1009, "message too large");
         if (r == InflateResult::corrupt) return refuse(in, 1007, "not deflated data");
         // wslay could not look at it before.
-        if (!utf8_valid(buf_view(plain))) return refuse(in, 1007, "not UTF-8");
-        text = buf_view(plain);
+        if (!in->binary && !utf8_valid(buf_view(plain))) return refuse(in, 1007, "not UTF-8");
+        payload = buf_view(plain);
     }
-    net.handlers.text(c, text);
+    (in->binary ? net.handlers.binary : net.handlers.text)(c, payload);
 }
 
 void on_message(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg *message, void *user) {
@@ -175,7 +179,7 @@ void on_message(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg *mess
         if (message->msg_length == 1) return refuse(in, 1002, "half a close code");
         in->peer_closed = true;
         in->peer_code = message->status_code;
-    } else if (message->opcode == opcode_text) {
+    } else if (message->opcode == opcode_text || message->opcode == opcode_binary) {
         in->open = false;
         deliver(in);
     }
@@ -314,8 +318,10 @@ void ws_close(Conn *c, uint16_t code, std::string_view reason) {
 
 bool ws_deflates(const Conn *c) { return c->packs; }
 
-size_t ws_text_header(char out[ws_header_max], size_t payload_bytes, bool compressed) {
-    out[0] = (char)(final_bit | (compressed ? rsv1_bit : 0) | opcode_text);
+namespace {
+
+size_t frame_header(char out[ws_header_max], uint8_t opcode, size_t payload_bytes, bool compressed) {
+    out[0] = (char)(final_bit | (compressed ? rsv1_bit : 0) | opcode);
     if (payload_bytes < 126) {
         out[1] = (char)payload_bytes;
         return 2;
@@ -326,15 +332,15 @@ size_t ws_text_header(char out[ws_header_max], size_t payload_bytes, bool compre
     return 2 + wide;
 }
 
-void ws_encode_text(Buf &out, std::string_view payload) {
+void encode_plain(Buf &out, uint8_t opcode, std::string_view payload) {
     char header[ws_header_max];
-    size_t n = ws_text_header(header, payload.size(), false);
+    size_t n = frame_header(header, opcode, payload.size(), false);
     buf_reserve(out, n + payload.size());
     buf_add(out, {header, n});
     buf_add(out, payload);
 }
 
-bool ws_encode_deflated(Buf &out, std::string_view payload) {
+bool encode_deflated(Buf &out, uint8_t opcode, std::string_view payload) {
     // The header's length depends on the result's, which is known afterwards: room for the longest, then close the gap.
     size_t begin = out.len;
     buf_reserve(out, ws_header_max);
@@ -345,15 +351,25 @@ bool ws_encode_deflated(Buf &out, std::string_view payload) {
     }
     size_t packed = out.len - begin - ws_header_max;
     char header[ws_header_max];
-    size_t n = ws_text_header(header, packed, true);
+    size_t n = frame_header(header, opcode, packed, true);
     memcpy(out.data + begin, header, n);
     memmove(out.data + begin + n, out.data + begin + ws_header_max, packed);
     out.len = begin + n + packed;
     return true;
 }
 
-bool ws_send_text(Conn *c, std::string_view payload) {
+bool send_message(Conn *c, uint8_t opcode, std::string_view payload) {
     ScopedBuf frame;
-    if (!c->packs || payload.size() < deflate_bytes_min || !ws_encode_deflated(frame, payload)) ws_encode_text(frame, payload);
+    if (!c->packs || payload.size() < deflate_bytes_min || !encode_deflated(frame, opcode, payload)) encode_plain(frame, opcode, payload);
     return conn_queue(c, {frame.data, (uint32_t)frame.len});
 }
+
+} // namespace
+
+size_t ws_text_header(char out[ws_header_max], size_t payload_bytes, bool compressed) {
+    return frame_header(out, opcode_text, payload_bytes, compressed);
+}
+void ws_encode_text(Buf &out, std::string_view payload) { encode_plain(out, opcode_text, payload); }
+bool ws_encode_deflated(Buf &out, std::string_view payload) { return encode_deflated(out, opcode_text, payload); }
+bool ws_send_text(Conn *c, std::string_view payload) { return send_message(c, opcode_text, payload); }
+bool ws_send_binary(Conn *c, std::string_view payload) { return send_message(c, opcode_binary, payload); }

@@ -1,5 +1,5 @@
 // WebSocket (RFC 6455, RFC 7692): wslay behind this door, with what it leaves to us (memory on loan, fragments bounded, UTF-8 after inflating,
-// inflated size capped). Pings, pongs and the closing handshake are this module's business; the room to the right sees whole text messages. Loop thread only.
+// inflated size capped). Pings, pongs and the closing handshake are this module's business; the room to the right sees whole messages. Loop thread only.
 #pragma once
 
 #include "net/http.h"
@@ -21,6 +21,8 @@ void ws_encode_text(Buf &out, std::string_view payload);
 bool ws_encode_deflated(Buf &out, std::string_view payload);
 // One private text message to one connection, deflated when it may be and pays. See conn_queue. It goes out at the next conn_flush.
 bool ws_send_text(Conn *c, std::string_view payload);
+// The same, binary.
+bool ws_send_binary(Conn *c, std::string_view payload);
 
 // Starts the closing handshake: a close frame behind what is queued, then what still arrives is drained (drain_ms_max, drain_bytes_max), then the connection
 // ends. `closed` is called at once. Nothing may be sent any more.
