@@ -42,6 +42,13 @@ static bool exchange(int fd, const Buf &question, Buf *reply) {
     }
 }
 
+int control_hold(const char *data_dir) {
+    static const char question[] = "{\"words\":[\"backup\"],\"role\":\"\",\"hash\":\"\"}\n";
+    int fd = connect_to(data_dir);
+    if (fd >= 0) (void)!::send(fd, question, sizeof question - 1, MSG_NOSIGNAL);
+    return fd;
+}
+
 bool control_ask(const char *data_dir, const AdminCall &call, AdminAnswer *answer) {
     int fd = connect_to(data_dir);
     if (fd < 0) return false;

@@ -3,5 +3,7 @@
 
 #include "admin.h"
 
+// Tells the server that this process copies the database, until it closes what it gets. Below 0 when nobody answers there, which is no harm.
+int control_hold(const char *data_dir);
 // False when nobody answers there: *answer is untouched.
 bool control_ask(const char *data_dir, const AdminCall &call, AdminAnswer *answer);

@@ -43,9 +43,10 @@ static void put_lan_urls(uint16_t port, Buf &lines, Buf &first) {
     freeifaddrs(list);
 }
 
-void greeting_print(const Options *options, const Hub *hub, const char *invite) {
-    ScopedBuf lan, best;
-    bool beyond_loopback = false;
+static Buf lan, best;         // lines for people, and the one for the QR code
+static bool beyond_loopback;
+
+void greeting_look(const Options *options) {
     for (uint32_t i = 0; i < options->listen_count; i++) {
         const ListenAddress &where = options->listen[i];
         if (where.unix_path[0] || address_is_loopback(where.address)) continue;
@@ -53,6 +54,9 @@ void greeting_print(const Options *options, const Hub *hub, const char *invite) 
         if (is_any(where.address)) put_lan_urls(where.port, lan, best);
         else if (!best.len) put_url(where.address, where.port, best);
     }
+}
+
+void greeting_print(const Options *options, const Hub *hub, const char *invite) {
     if (strcmp(options->name, "ChatterBox") != 0) printf("%s: ", options->name);
     printf("ChatterBox %s, data in %s, %u account%s\n", CB_VERSION, options->data, hub->model.users_count, hub->model.users_count == 1 ? "" : "s");
     if (!clock_is_set()) printf("The clock is not set: messages get no dates, and nothing expires.\n");
@@ -73,4 +77,6 @@ void greeting_print(const Options *options, const Hub *hub, const char *invite) 
         printf("listening on %.*s\n", static_cast<int>(place.len), place.data);
     }
     fflush(stdout);
+    buf_free(lan);
+    buf_free(best);
 }

@@ -2,25 +2,13 @@
 #include "admin.h"
 #include "base/crypto.h"
 #include "options.h"
+#include "sandbox.h"
 #include "server.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-
-// libuv's threads take the stack limit as address space each (8 MiB by default) and libuv aborts when one cannot start: so that it runs in 32 MiB. Its own pool
-// of threads is hardly used; ours are started by base/worker.
-static void be_modest() {
-    struct rlimit stack;
-    if (getrlimit(RLIMIT_STACK, &stack) == 0) {
-        stack.rlim_cur = 512 * 1024;
-        (void)setrlimit(RLIMIT_STACK, &stack);
-    }
-    (void)setenv("UV_THREADPOOL_SIZE", "1", 0);
-}
 
 // Started with a standard stream closed, the next thing opened would take its number, and the log would be written into the loop's pipes or to a client. A socket
 // without a peer takes the place: writing to it fails and nothing else happens, and it needs no /dev, which an empty root does not have.
@@ -44,7 +32,7 @@ static int serve(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     keep_standard_streams();
-    be_modest();
+    sandbox_harden_process();
     if (!crypto_start()) {
         fprintf(stderr, "chatterbox: the system has no source of random numbers\n");
         return 1;

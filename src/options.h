@@ -8,6 +8,7 @@
 #include "chat/hub.h"
 #include "net/address.h"
 #include "net/ws.h"
+#include "sandbox.h"
 #include "store/store.h"
 
 constexpr uint32_t options_list_max = 16;     // of each repeatable option
@@ -41,6 +42,8 @@ struct Options {
     uint32_t allow_origin_count = 0;
     Cidr trust_proxy[options_list_max];
     uint32_t trust_proxy_count = 0;
+    UserIds user = {0, 0};
+    SandboxMode sandbox{};
     char config[options_path_max] = "";
     LogLevel log_level{};
     bool log_json = false;

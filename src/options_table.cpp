@@ -37,6 +37,8 @@ const OptionRow option_rows[] = {
     {"deflate", "auto|on|off", "auto", "compress WebSocket frames; auto: not for loopback", OptionKind::choice, true, PLACE(deflate), 0, 0, 0},
     {"allow-origin", "ORIGIN", "", "https://NAME of a proxy in front; repeatable", OptionKind::origin, false, PLACE(allow_origin_text), offsetof(Options, allow_origin_count), 0, 0},
     {"trust-proxy", "CIDR|unix", "", "peers whose X-Forwarded-* headers are believed; repeatable", OptionKind::proxy, false, PLACE(trust_proxy), offsetof(Options, trust_proxy_count), 0, 0},
+    {"user", "UID:GID", "", "become this user once the ports are open; for a start as root", OptionKind::ids, false, PLACE(user), 0, 0, 0},
+    {"sandbox", "auto|require|off", "auto", "give up all files but the data and all system calls but its own; auto: as far as the kernel can", OptionKind::choice, false, PLACE(sandbox), 0, 0, 0},
     {"config", "FILE", "", "more options, one `name = value` a line", OptionKind::path, false, PLACE(config), 0, 0, 0},
     {"log-level", "error|warn|info|debug", "info", "how much goes to standard error", OptionKind::choice, true, PLACE(log_level), 0, 0, 0},
     {"log-format", "text|json", "text", "for people or for programs", OptionKind::choice, true, PLACE(log_json), 0, 0, 0},
@@ -50,6 +52,7 @@ static_assert(sizeof option_rows / sizeof option_rows[0] <= option_rows_max);
 static_assert((int)Registration::open == 0 && (int)Registration::invite == 1 && (int)Registration::closed == 2);
 static_assert((int)Durability::full == 0 && (int)Durability::normal == 1);
 static_assert((int)DeflateMode::automatic == 0 && (int)DeflateMode::on == 1 && (int)DeflateMode::off == 2);
+static_assert((int)SandboxMode::automatic == 0 && (int)SandboxMode::require == 1 && (int)SandboxMode::off == 2);
 static_assert((int)LogLevel::error == 0 && (int)LogLevel::warn == 1 && (int)LogLevel::info == 2 && (int)LogLevel::debug == 3);
 
 namespace {
@@ -84,6 +87,23 @@ bool number_parse(std::string_view text, uint32_t least, uint32_t most, uint32_t
     }
     if (n < least || n > most) return false;
     *out = (uint32_t)n;
+    return true;
+}
+
+// "1000:1000". Neither may be root's, which would be no change, nor the highest, which the kernel takes for none.
+bool ids_parse(std::string_view text, UserIds *out) {
+    uint32_t parts[2];
+    for (uint32_t &part : parts) {
+        uint64_t n = 0;
+        size_t digits = 0;
+        for (; digits < text.size() && digits < 11 && text[digits] >= '0' && text[digits] <= '9'; digits++) n = n * 10 + (uint64_t)(text[digits] - '0');
+        text.remove_prefix(digits);
+        bool goes_on = &part == parts;
+        if (digits == 0 || n == 0 || n >= UINT32_MAX || text.empty() == goes_on || (goes_on && text[0] != ':')) return false;
+        if (goes_on) text.remove_prefix(1);
+        part = (uint32_t)n;
+    }
+    *out = {parts[0], parts[1]};
     return true;
 }
 
@@ -137,6 +157,7 @@ const char *value_put(Options *o, const OptionRow &row, std::string_view text, B
         if (!utf8_valid(text) || rules_display_name(text, &clean) != Err::ok || !copy_text(o, row, buf_view(clean))) return "1 to 64 visible characters on one line";
         return nullptr;
     }
+    case OptionKind::ids: return ids_parse(text, (UserIds *)place) ? nullptr : "two numbers from 1 on like 1000:1000 (names are not looked up)";
     case OptionKind::path: return !text.empty() && copy_text(o, row, text) ? nullptr : "a path of 1 to 1023 bytes";
     case OptionKind::choice: {
         int index = choice_parse(row.value, text);

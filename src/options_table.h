@@ -3,7 +3,7 @@
 
 #include "options.h"
 
-enum class OptionKind : uint8_t { text, path, choice, number, number_or_off, rate, listen, origin, proxy };
+enum class OptionKind : uint8_t { text, path, choice, number, number_or_off, rate, listen, origin, proxy, ids };
 
 struct OptionRow {
     const char *name;    // --NAME, CHATTERBOX_NAME, NAME = …

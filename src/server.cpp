@@ -13,6 +13,7 @@
 #include "version.h"
 #include "words_file.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +78,7 @@ static void turn(uv_prepare_t *) {
     delay_turn(now);             // who waited for the rate is heard, before the writes of this turn are gathered
     hub_turn(&hub, now);         // what is due: presence, ticks, marks
     store_turn(store, round_us); // the turn's writes as one batch; a fast disk has committed, and the ring has it, when this returns
+    net_keep_spare();
     serve_readers();             // one write for each socket with news
     if (stage != Stage::serving) stop_step(now);
     if (stage != Stage::over) plan_sleep(now);
@@ -124,8 +126,9 @@ static AuthOptions auth_options(const Options *o) {
 
 static size_t ring_header(char out[16], size_t payload_bytes) { return ws_text_header(out, payload_bytes, false); }
 
+static long cores;                           // counted early: some C libraries read /sys for it
+
 static unsigned hash_threads() {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores > 2 ? static_cast<unsigned>(cores < 5 ? cores - 1 : 4) : 1;
 }
 
@@ -170,13 +173,54 @@ static bool start_net(Buf *error) {
         if (int failed = net_listen(*where, &port)) {
             ScopedBuf place;
             greeting_address(*where, place);
+            if (failed == UV_EADDRINUSE && store_is_locked(options->data)) {
+                buf_printf(*error, "a server is already running on %s", options->data);
+                return false;
+            }
             buf_printf(*error, "cannot listen on %.*s: %s%s", static_cast<int>(place.len), place.data, uv_strerror(failed),
                        failed == UV_EADDRINUSE ? " (another server is there; choose another port with --listen)" : "");
             return false;
         }
         where->port = port;
     }
-    return control_start(&loop, &hub, options->data, error);
+    return true;
+}
+
+static void leave_socket_file(const ListenAddress &where, UserIds ids) {
+    if (ids.uid && where.unix_path[0] && chown(where.unix_path, ids.uid, ids.gid) != 0) log_warn("%s stays root's: %s", where.unix_path, strerror(errno));
+}
+
+// What could not be given up: one line, or with --sandbox require the end.
+static bool is_confined(bool good, Buf *why) {
+    if (good) return true;
+    if (options->sandbox == SandboxMode::require) {
+        buf_add(*why, " (--sandbox require)");
+        return false;
+    }
+    log_warn("not all is confined: %.*s", static_cast<int>(why->len), why->data);
+    buf_clear(*why);
+    return true;
+}
+
+// Before any thread starts. The ports are open; all files but those of the data folder that will ever be needed are, or have their folder named here.
+static bool give_up_files(Buf *error) {
+    for (uint32_t i = 0; i < options->listen_count; i++) leave_socket_file(options->listen[i], options->user);
+    if (!sandbox_become(options->user, options->data, error)) return false;
+    if (options->sandbox == SandboxMode::off) return true;
+    SandboxPlace places[3 + options_list_max] = {{options->data, SandboxUse::own}};
+    uint32_t count = 1;
+    for (const char *file : {options->config, options->stop_words})
+        if (file[0]) places[count++] = {file, SandboxUse::read};
+    for (uint32_t i = 0; i < options->listen_count; i++)
+        if (options->listen[i].unix_path[0]) places[count++] = {options->listen[i].unix_path, SandboxUse::remove};
+    bool good = sandbox_files(places, count, error);
+    return is_confined(good, error);
+}
+
+static bool give_up_calls(Buf *error) {
+    if (options->sandbox == SandboxMode::off) return true;
+    bool good = sandbox_calls(error);
+    return is_confined(good, error);
 }
 
 // The invitation is in the store: now everything that the greeting says is true.
@@ -261,17 +305,25 @@ static void watch_signals() {
 
 // --- the outline
 
+static int start_failed(const Buf &error, int status) {
+    fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
+    net_stop_listening(); // removes the files of Unix sockets
+    if (store) store_close(store);
+    return status;
+}
+
 int server_run(Options *o) {
     options = o;
     log_start(o->log_level, o->log_json);
     CB_ASSERT(uv_loop_init(&loop) == 0);
     ScopedBuf error;
     Words *words = words_file_read(o->stop_words, &error);
-    if (!words || !raise_limits() || !start_chat(words, &error) || !start_net(&error)) {
-        fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
-        if (store) store_close(store);
-        return words ? 1 : 2; // a list that cannot be read is a mistake on the command line
-    }
+    if (!words) return start_failed(error, 2); // a list that cannot be read is a mistake on the command line
+    cores = sysconf(_SC_NPROCESSORS_ONLN);
+    notify_open();
+    if (!raise_limits() || !start_net(&error) || !give_up_files(&error) || !start_chat(words, &error) || !control_start(&loop, &hub, o->data, &error)) return start_failed(error, 1);
+    greeting_look(o);
+    if (!give_up_calls(&error)) return start_failed(error, 1);
     uv_prepare_init(&loop, &end_of_turn);
     uv_prepare_start(&end_of_turn, turn);
     uv_idle_init(&loop, &no_sleep);

@@ -21,8 +21,8 @@ struct ControlConn {
     uv_pipe_t pipe; // first
     uv_write_t write;
     Buf in, out;
-    StoreBackup backup;
     bool asked, writing, closed; // while asked, an answer is still to come and this memory stays
+    bool copying;                // its process copies the database as long as it stays
 };
 
 static Hub *hub;
@@ -46,7 +46,9 @@ static void on_closed(uv_handle_t *h) {
 }
 
 static void end(ControlConn *c) {
-    if (!uv_is_closing(reinterpret_cast<uv_handle_t *>(c))) uv_close(reinterpret_cast<uv_handle_t *>(c), on_closed);
+    if (uv_is_closing(reinterpret_cast<uv_handle_t *>(c))) return;
+    if (c->copying) store_copying(hub->store, false);
+    uv_close(reinterpret_cast<uv_handle_t *>(c), on_closed);
 }
 
 static void answer(ControlConn *c, AdminAnswer *a) {
@@ -74,34 +76,25 @@ static void decided(Hub *, StoreWrite *w) {
     answer(reinterpret_cast<ControlConn *>(w->owner_id), &a);
 }
 
-static void backed_up(StoreBackup *b) {
-    AdminAnswer a;
-    if (b->err == Err::ok) {
-        buf_printf(a.out, "backed up to %s\n", b->path);
-    } else {
-        a.status = 1;
-        buf_add(a.error, b->sentence);
-    }
-    answer(static_cast<ControlConn *>(b->owner), &a);
-}
-
 static void carry_out(ControlConn *c, const AdminCall &call) {
     AdminAnswer a;
     c->asked = true;
-    if (call.words_count == 2 && call.words[0] == "backup") {
-        c->backup.owner = c;
-        c->backup.done = backed_up;
-        snprintf(c->backup.path, sizeof c->backup.path, "%.*s", static_cast<int>(call.words[1].size()), call.words[1].data());
-        if (store_backup(hub->store, &c->backup)) return;
-        a.status = 1;
-        buf_add(a.error, "another backup is being made");
-        return answer(c, &a);
-    }
     if (StoreWrite *w = admin_prepare(&hub->model, call, &a)) {
         admin_answer_free(&a);
         return hub_submit(hub, w, {.id = reinterpret_cast<uint64_t>(c)}, decided);
     }
     answer(c, &a);
+}
+
+static void on_alloc(uv_handle_t *h, size_t, uv_buf_t *buf);
+
+// `chatterbox backup` copies the database itself, where this server may not write, and stays connected meanwhile. There is nothing to answer; the end says that it is done.
+static void let_copy(ControlConn *c) {
+    c->copying = true;
+    store_copying(hub->store, true);
+    uv_read_start(reinterpret_cast<uv_stream_t *>(c), on_alloc, [](uv_stream_t *stream, ssize_t n, const uv_buf_t *) {
+        if (n) end(reinterpret_cast<ControlConn *>(stream));
+    });
 }
 
 static void hear(ControlConn *c, std::string_view line) {
@@ -113,6 +106,7 @@ static void hear(ControlConn *c, std::string_view line) {
     for (uint32_t i = 0; good && i < count; i++) good = json_string(json_at(words, i), &call.words[i]);
     if (!good) return end(c);
     call.words_count = count;
+    if (count == 1 && call.words[0] == "backup") return let_copy(c);
     carry_out(c, call);
 }
 

@@ -4,6 +4,7 @@
 #include "net/conn_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -123,6 +124,8 @@ void turn_away(uv_stream_t *listener, bool is_unix) {
 }
 
 void somebody_comes(uv_stream_t *stream, int status) {
+    // No descriptor, nor a spare one: libuv tries again at once and for ever, unless somebody makes room.
+    if (status == UV_EMFILE && net.oldest != nullptr) conn_end(net.oldest);
     if (status != 0 || net.stopping) return;
     Listener *listener = (Listener *)stream->data;
     Conn *c = conn_new();
@@ -202,6 +205,13 @@ int net_listen(const ListenAddress &where, uint16_t *port) {
     }
     listeners[listeners_count++] = l;
     return 0;
+}
+
+// By the spare one libuv can take a connection and close it when there are no more descriptors. Afterwards it opens "/" to have one again, which a confined process may not.
+void net_keep_spare() {
+    uv_os_fd_t like;
+    if (net.started && net.loop->emfile_fd < 0 && listeners_count > 0 && uv_fileno(&listeners[0]->handle, &like) == 0)
+        net.loop->emfile_fd = fcntl(like, F_DUPFD_CLOEXEC, 3);
 }
 
 void accept_stop_listening() {

@@ -1,5 +1,4 @@
-// Backups of a running store, and the check of a whole database. A backup has a thread and a connection of its own, since it may take long and
-// neither readers nor the writer are to wait for it; it ends early when the store closes.
+// Backups of a store that may be at work, and the check of a whole database.
 #include "store/state.h"
 
 #include <errno.h>
@@ -12,65 +11,33 @@
 
 // --- backups
 
-static void backup_refuse(StoreBackup *b, const char *sentence) {
-    b->err = Err::unavailable;
-    snprintf(b->sentence, sizeof b->sentence, "%s", sentence);
-}
-
-static void backup_run(StoreBackup *b) {
-    Store *s = b->store;
+bool store_backup(const char *dir, const char *path, Buf *error) {
     struct stat st;
-    if (lstat(b->path, &st) == 0) return backup_refuse(b, "there is a file of that name already; name a new one");
-    ScopedBuf error;
-    Db db;
-    bool is_done = db_open(db, s->path, DbMode::read, &error) && db_copy(db, b->path, &s->copies_stop, &error);
-    bool is_full = db.failure == Failure::full;
-    db_close(db, false);
-    if (is_done) return;
-    buf_add_char(error, 0);
-    backup_refuse(b, error.data);
-    if (is_full) b->err = Err::storage_full;
-}
-
-static void job_work(Job *job) {
-    auto *b = reinterpret_cast<StoreBackup *>(job);
-    __atomic_add_fetch(&b->store->copies_running, 1, __ATOMIC_RELAXED);
-    backup_run(b);
-    __atomic_sub_fetch(&b->store->copies_running, 1, __ATOMIC_RELAXED);
-}
-
-static void job_done(Job *job) {
-    auto *b = reinterpret_cast<StoreBackup *>(job);
-    b->done(b);
-}
-
-bool store_backup(Store *s, StoreBackup *b) {
-    b->store = s;
-    b->err = Err::ok;
-    b->sentence[0] = 0;
-    if (!s->loop) {
-        backup_run(b);
-        b->done(b);
-        return true;
+    if (lstat(path, &st) == 0) {
+        buf_add(*error, "there is a file of that name already; name a new one");
+        return false;
     }
-    if (s->is_closing) return false;
-    b->job.work = job_work;
-    b->job.done = job_done;
-    return chores_submit(s, &b->job);
+    char from[sizeof(Store::path)];
+    snprintf(from, sizeof from, "%s/chatterbox.db", dir);
+    db_start(false);
+    Db db;
+    bool is_done = db_open(db, from, DbMode::read, error) && db_copy(db, path, error);
+    db_close(db, false);
+    return is_done;
 }
+
+void store_copying(Store *s, bool begins) { __atomic_add_fetch(&s->copies_running, begins ? 1 : -1, __ATOMIC_RELAXED); }
+
+// --- chores
 
 bool chores_submit(Store *s, Job *job) {
-    // Two, so that a long copy does not keep the log from being cleaned.
-    if (!s->chores) s->chores = worker_start(s->loop, 2, 4);
+    if (!s->chores) s->chores = worker_start(s->loop, 1, 4);
     return s->chores && worker_submit(s->chores, job);
 }
 
 void chores_stop(Store *s) {
-    if (!s->chores) return;
-    __atomic_store_n(&s->copies_stop, 1, __ATOMIC_RELAXED);
-    worker_stop(s->chores);
+    if (s->chores) worker_stop(s->chores);
     s->chores = nullptr;
-    __atomic_store_n(&s->copies_stop, 0, __ATOMIC_RELAXED);
 }
 
 // --- the check

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 
 static const char *const sql_text[] = {
@@ -34,6 +35,11 @@ static void sqlite_log(void *, int code, const char *message) {
     log_debug("sqlite: %s (%d)", message, code);
 }
 
+static int draw(sqlite3_vfs *, int n, char *out) {
+    random_bytes(out, (size_t)n);
+    return n;
+}
+
 void db_start(bool bounded) {
     static bool started = false;
     if (started) return;
@@ -51,6 +57,8 @@ void db_start(bool bounded) {
     }
     if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);
     sqlite3_initialize();
+    // Ours at start, since SQLite would read /dev/urandom, which an empty root does not have and a confined process cannot open; else it takes the time.
+    sqlite3_vfs_find(nullptr)->xRandomness = draw;
 }
 
 // --- connections

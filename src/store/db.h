@@ -108,6 +108,6 @@ bool mentions_hold(std::string_view blob, int64_t user);
 
 // Brings the database up to the last step of `schema` (the text of schema.sql). An older one that is not new is copied to PATH.before-N first.
 bool db_migrate(Db &db, const char *path, const char *schema, Buf *error);
-// A consistent copy of the database at `path` with an empty epoch, fsynced, replacing what was there. `stopping` (may be null) is looked at
-// meanwhile and ends it early. False, with a sentence in *error, and nothing is left behind.
-bool db_copy(Db &db, const char *path, const uint32_t *stopping, Buf *error);
+// A consistent copy of the database at `path` with an empty epoch, fsynced, replacing what was there. False, with a sentence in
+// *error, and nothing is left behind.
+bool db_copy(Db &db, const char *path, Buf *error);

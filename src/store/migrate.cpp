@@ -64,7 +64,7 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
         if (!is_new) {
             char copy[PATH_MAX];
             snprintf(copy, sizeof copy, "%s.before-%d", path, step);
-            if (!db_copy(db, copy, nullptr, error)) return false;
+            if (!db_copy(db, copy, error)) return false;
         }
         if (!step_run(db, schema, step, error)) return false;
     }
@@ -72,10 +72,6 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
 }
 
 // --- copies
-
-static int copy_may_go_on(void *stopping) {
-    return __atomic_load_n(static_cast<const uint32_t *>(stopping), __ATOMIC_RELAXED) != 0;
-}
 
 // What has been written to `path`, and the entry of a file in its folder, survive power loss after this.
 static bool sync_path(const char *path, int flags) {
@@ -105,7 +101,7 @@ static bool copy_forget_epoch(const char *path, Buf *error) {
     return is_done;
 }
 
-bool db_copy(Db &db, const char *path, const uint32_t *stopping, Buf *error) {
+bool db_copy(Db &db, const char *path, Buf *error) {
     char temporary[PATH_MAX];
     if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary) {
         buf_printf(*error, "the path is too long");
@@ -119,12 +115,10 @@ bool db_copy(Db &db, const char *path, const uint32_t *stopping, Buf *error) {
         return false;
     }
     close(fd);
-    if (stopping) sqlite3_progress_handler(db.handle, 1000, copy_may_go_on, const_cast<uint32_t *>(stopping));
     char *sql = sqlite3_mprintf("VACUUM INTO %Q", temporary);
     db_forgive(db);
     bool is_done = sql && db_exec(db, sql);
     sqlite3_free(sql);
-    if (stopping) sqlite3_progress_handler(db.handle, 0, nullptr, nullptr);
     if (!is_done) buf_printf(*error, "cannot copy the database to %s: %s", path, db.failure == Failure::full ? "the disk is full" : db.reason);
     is_done = is_done && copy_forget_epoch(temporary, error);
     if (is_done && !(sync_path(temporary, O_RDONLY) && rename(temporary, path) == 0 && sync_folder_of(path))) {

@@ -52,9 +52,8 @@ struct Store {
     bool is_log_copied;     // nearly all of it is: a checkpoint by the writer is due and will be short
     Job cleaning;
     // what may take long: copies of the database, the long half of a checkpoint
-    Worker *chores;         // two threads, started when first needed
-    uint32_t copies_running; // atomic
-    uint32_t copies_stop;    // atomic
+    Worker *chores;         // a thread, started when first needed
+    uint32_t copies_running; // by other processes; atomic
 };
 
 // --- ops.cpp: one operation inside the writer's transaction
@@ -83,4 +82,4 @@ void reader_release(Store *s);                // runs the held completions that 
 // --- backup.cpp
 
 bool chores_submit(Store *s, Job *job); // false: no thread could be started, or too much waits
-void chores_stop(Store *s);             // ends copies early, waits, runs the completions
+void chores_stop(Store *s);             // waits, runs the completions

@@ -255,17 +255,10 @@ void store_turn(Store *s, uint32_t worth_us = 0);
 void store_write_now(Store *s, StoreWrite *w);
 void store_read_now(Store *s, StoreRead *r);
 
-// A consistent copy of the open database at `path` (which must not exist), with an empty epoch, fsynced. Runs on a thread of its own; `done` on the loop (err and, on failure, a
-// sentence). With loop null: at once, `done` before this returns. False when the store is closing or four wait. Closing the store ends it early.
-struct StoreBackup {
-    Job job;
-    void (*done)(StoreBackup *b);
-    void *owner;
-    Store *store;
-    char path[1024];
-    Err err;
-    char sentence[256];
-};
-[[nodiscard]] bool store_backup(Store *s, StoreBackup *b);
+// A consistent copy of the database in `dir` at `path` (which must not exist), with an empty epoch, fsynced. For the command line: it blocks, with a connection of its own that only
+// reads, and needs no Store, for another process may be at work on it. False with a sentence.
+[[nodiscard]] bool store_backup(const char *dir, const char *path, Buf *error);
+// Somebody begins or ends such a copy of this store: while one is made the log cannot be cleaned, and the writer does not wait for that.
+void store_copying(Store *s, bool begins);
 // PRAGMA integrity_check and our own invariants (rev dense, every sender a user …); false with the findings in *report.
 bool store_check(Store *s, Buf *report);

@@ -59,6 +59,7 @@ static void defaults_are_the_protocols(void **) {
     assert_int_equal(o.stuck_max, 60);
     assert_int_equal(o.allow_origin_count, 0);
     assert_int_equal(o.trust_proxy_count, 0);
+    assert_true(o.sandbox == SandboxMode::automatic && o.user.uid == 0);
     assert_string_equal(o.config, "");
     assert_true(o.log_level == LogLevel::info && !o.log_json && !o.help);
 }
@@ -92,6 +93,11 @@ static void flags_set_every_kind(void **) {
     assert_true(q.trust_proxy[1].is_unix);
     assert_int_equal(q.warnings, 0);
 
+    Options s;
+    Line confined = {{"--user", "1000:65534", "--sandbox=require"}};
+    parse(confined, &s);
+    assert_true(s.user.uid == 1000 && s.user.gid == 65534 && s.sandbox == SandboxMode::require);
+
     Options r;
     Line last_wins = {{"--warnings", "5", "--warnings", "6", "--request-rate=7/0.5"}};
     parse(last_wins, &r);
@@ -114,6 +120,14 @@ static void mistakes_say_what_and_how(void **) {
         {{{"--"}}, "--: there is no such option; chatterbox --help lists them"},
         {{{"--listen"}}, "--listen: its value is missing; write --listen ADDR:PORT"},
         {{{"--data", "--name", "x"}}, "--data: its value is missing; write --data DIR"},
+        {{{"--user", "nobody"}}, "--user nobody: it must be two numbers from 1 on like 1000:1000 (names are not looked up)"},
+        {{{"--user", "0:1000"}}, "--user 0:1000: it must be two numbers from 1 on like 1000:1000 (names are not looked up)"},
+        {{{"--user", "1000:0"}}, "--user 1000:0: it must be two numbers from 1 on like 1000:1000 (names are not looked up)"},
+        {{{"--user", "1000"}}, "--user 1000: it must be two numbers from 1 on like 1000:1000 (names are not looked up)"},
+        {{{"--user", "1000:"}}, "--user 1000:: it must be two numbers from 1 on like 1000:1000 (names are not looked up)"},
+        {{{"--user", "1:2:3"}}, "--user 1:2:3: it must be two numbers from 1 on like 1000:1000 (names are not looked up)"},
+        {{{"--user", "4294967295:1"}}, "--user 4294967295:1: it must be two numbers from 1 on like 1000:1000 (names are not looked up)"},
+        {{{"--sandbox", "on"}}, "--sandbox on: it must be one of auto|require|off"},
         {{{"--config"}}, "--config: its value is missing; write --config FILE"},
         {{{"--listen", "localhost:8000"}}, "--listen localhost:8000: it must be ADDR:PORT like 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000, or unix:PATH"},
         {{{"--listen", "127.0.0.1:99999"}}, "--listen 127.0.0.1:99999: it must be ADDR:PORT like 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000, or unix:PATH"},

@@ -36,27 +36,33 @@ static void rename_in_world(const char *from, const char *to) {
 
 // --- backup
 
-static int backups_done;
-static void backup_done(StoreBackup *) { backups_done++; }
-
-static void backup_to(StoreBackup &b, const char *name) {
-    b = {};
-    b.done = backup_done;
+struct Backup {
     char path[256];
-    world_path(world, name, path);
-    snprintf(b.path, sizeof b.path, "%s", path);
-    backups_done = 0;
-    assert_true(store_backup(world.s, &b));
-    while (!backups_done) uv_run(&world.loop, UV_RUN_ONCE);
+    bool good;
+    ScopedBuf error;
+    bool is_done;
+};
+
+static void backup_run(void *argument) {
+    Backup *b = (Backup *)argument;
+    b->good = store_backup(world.dir, b->path, &b->error);
+    buf_add_char(b->error, 0);
+    __atomic_store_n(&b->is_done, true, __ATOMIC_RELEASE);
+}
+
+static void backup_to(Backup &b, const char *name) {
+    buf_clear(b.error);
+    world_path(world, name, b.path);
+    backup_run(&b);
 }
 
 static void a_backup_restores_under_a_new_epoch(void **) {
     int64_t kept = post(world, anna, lobby, "kept", "n");
     char epoch[64];
     snprintf(epoch, sizeof epoch, "%s", store_epoch(world.s));
-    StoreBackup b;
+    Backup b = {};
     backup_to(b, "copy.db");
-    check(b.err == Err::ok, "%s", b.sentence);
+    check(b.good, "%s", b.error.data);
     post(world, anna, lobby, "lost");
     char path[256];
     world_path(world, "copy.db", path);
@@ -82,7 +88,7 @@ static void a_backup_restores_under_a_new_epoch(void **) {
 // A killed server leaves its write-ahead log behind, which does not belong to the backup.
 static void a_backup_restores_after_a_crash(void **) {
     int64_t kept = post(world, anna, lobby, "kept");
-    StoreBackup b;
+    Backup b = {};
     backup_to(b, "copy.db");
     world_close(world);
     fflush(nullptr);
@@ -106,13 +112,13 @@ static void a_backup_restores_after_a_crash(void **) {
 }
 
 static void a_backup_never_replaces_a_file(void **) {
-    StoreBackup b;
+    Backup b = {};
     backup_to(b, "chatterbox.db");
-    assert_int_equal((int)b.err, (int)Err::unavailable);
-    check(strstr(b.sentence, "there is a file of that name already") != nullptr, "%s", b.sentence);
+    assert_false(b.good);
+    check(strstr(b.error.data, "there is a file of that name already") != nullptr, "%s", b.error.data);
     backup_to(b, "no/such/folder.db");
-    assert_int_equal((int)b.err, (int)Err::unavailable);
-    check(strstr(b.sentence, "No such file or directory") != nullptr, "%s", b.sentence);
+    assert_false(b.good);
+    check(strstr(b.error.data, "No such file or directory") != nullptr, "%s", b.error.data);
     post(world, anna, lobby, "goes on");
 }
 
@@ -121,46 +127,30 @@ static void writes_go_on_while_a_backup_runs(void **) {
     for (StoreWrite *&w : posts) say(world, w = a_post(anna, lobby, "some text of which there will be much in the end, so that the copy takes its time"));
     world_settle(world);
     for (StoreWrite *w : posts) store_write_free(w);
-    StoreBackup b = {};
-    b.done = backup_done;
-    char path[256];
-    world_path(world, "copy.db", path);
-    snprintf(b.path, sizeof b.path, "%s", path);
-    backups_done = 0;
-    assert_true(store_backup(world.s, &b));
-    while (!backups_done) {
+    Backup b = {};
+    world_path(world, "copy.db", b.path);
+    uv_thread_t other;
+    store_copying(world.s, true);
+    assert_int_equal(uv_thread_create(&other, backup_run, &b), 0);
+    do {
         post(world, anna, lobby, "meanwhile");
         uv_run(&world.loop, UV_RUN_NOWAIT);
-    }
-    check(b.err == Err::ok, "%s", b.sentence);
+    } while (!__atomic_load_n(&b.is_done, __ATOMIC_ACQUIRE));
+    assert_int_equal(uv_thread_join(&other), 0);
+    store_copying(world.s, false);
+    check(b.good, "%s", b.error.data);
     assert_true(sql_value(world, "SELECT count(*) FROM messages") > 2000);
 }
 
-static void closing_ends_a_backup(void **) {
-    StoreBackup b = {};
-    b.done = backup_done;
-    char path[256];
-    world_path(world, "copy.db", path);
-    snprintf(b.path, sizeof b.path, "%s", path);
-    backups_done = 0;
-    assert_true(store_backup(world.s, &b));
-    world_close(world); // done or not: answered
-    assert_int_equal(backups_done, 1);
-    assert_true(exists("copy.db") == (b.err == Err::ok));
-    assert_false(exists("copy.db.part"));
-}
-
-static void without_a_loop_a_backup_is_made_at_once(void **) {
+static void nobody_need_be_at_work_for_a_backup(void **) {
+    int64_t kept = post(world, anna, lobby, "kept");
     world_close(world);
-    ScopedBuf error;
-    StoreOptions options;
-    options.dir = world.dir;
-    world.s = store_open(options, nullptr, nullptr, &error);
-    assert_non_null(world.s);
-    StoreBackup b;
+    Backup b = {};
     backup_to(b, "copy.db");
-    check(b.err == Err::ok, "%s", b.sentence);
-    assert_true(exists("copy.db"));
+    check(b.good, "%s", b.error.data);
+    rename_in_world("copy.db", "chatterbox.db");
+    world_open(world);
+    assert_int_equal(store_rev(world.s), kept);
 }
 
 // --- the check
@@ -323,8 +313,7 @@ int main() {
         in_world(a_backup_restores_after_a_crash),
         in_world(a_backup_never_replaces_a_file),
         in_world(writes_go_on_while_a_backup_runs),
-        in_world(closing_ends_a_backup),
-        in_world(without_a_loop_a_backup_is_made_at_once),
+        in_world(nobody_need_be_at_work_for_a_backup),
         in_world(the_check_finds_what_is_wrong),
         in_world(steps_run_once_and_after_a_copy),
         in_world(a_step_that_fails_changes_nothing),
