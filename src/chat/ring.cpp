@@ -48,6 +48,8 @@ static uint32_t claim(Ring *r, size_t bytes) {
     uint64_t begin = at + bytes <= ring_bytes ? r->byte_head : r->byte_head - at + ring_bytes; // else anew at the start
     // The oldest go until none stands where the new one will, nor in what is left free at the end: they must go in their order.
     while (r->tail != r->head && (r->head - r->tail == ring_entries || oldest_begin(r) + ring_bytes < begin + bytes)) evict_oldest(r);
+    if (begin != r->byte_head) r->wrap_end = static_cast<uint32_t>(at);
+    else if (at == 0) r->wrap_end = ring_bytes;
     r->byte_head = begin + bytes;
     return static_cast<uint32_t>(begin & (ring_bytes - 1));
 }
@@ -100,6 +102,7 @@ void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view 
           .sender = message.sender};
     if (asked.reader) e->asked = frame_copy(r, asked.payload, &e->asked_len);
     r->head++;
+    if (asked.reader) r->personal = r->head;
     if (rev) r->head_rev = rev;
     if (audience.kind != AudienceKind::everybody) r->restricted = r->head;
 }
@@ -120,6 +123,23 @@ uint64_t ring_find(const Ring *r, int64_t rev) {
         if (e->rev) found = seq - 1;
     }
     return found;
+}
+
+int ring_span(const Ring *r, uint64_t seq, std::string_view pieces[2]) {
+    uint32_t begin = r->entries[seq & (ring_entries - 1)].at;
+    uint32_t end = static_cast<uint32_t>(r->byte_head & (ring_bytes - 1));
+    if (begin < end) {
+        pieces[0] = {r->bytes + begin, end - begin};
+        return 1;
+    }
+    // The newest frame may end where the bytes end: then nothing has begun at their start.
+    if (end == 0) {
+        pieces[0] = {r->bytes + begin, ring_bytes - begin};
+        return 1;
+    }
+    pieces[0] = {r->bytes + begin, r->wrap_end - begin};
+    pieces[1] = {r->bytes, end};
+    return 2;
 }
 
 std::string_view ring_frame_deflated(Ring *r, RingEntry *e) {

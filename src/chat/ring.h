@@ -66,7 +66,9 @@ struct Ring {
     uint64_t head, tail;            // seqs
     uint64_t restricted;            // seq behind the newest entry that is not for everybody: beyond it, no entry needs to be judged
     int64_t head_rev, lost_rev;     // the newest rev in it or before it; the newest rev that it has no more
+    uint64_t personal;              // seq behind the newest entry that one reader gets as a frame of its own
     uint64_t byte_head;             // counted up for ever, masked on use
+    uint32_t wrap_end;              // where the frames ended before they last began anew at the start of the bytes
     RingFraming framing;
     RingEntry *entries;             // ring_entries
     char *bytes;                    // ring_bytes
@@ -84,6 +86,8 @@ inline bool ring_covers(const Ring *r, int64_t rev) { return rev >= r->lost_rev;
 // The seq of the first log entry after `rev`, or the head: where one reads on who has seen all up to rev.
 uint64_t ring_find(const Ring *r, int64_t rev);
 inline RingEntry *ring_at(Ring *r, uint64_t seq) { return &r->entries[seq & (ring_entries - 1)]; }
+// The bytes of all frames from `seq` (< head) on, as they lie: in one piece, or in two when they wrap. Returns how many pieces.
+int ring_span(const Ring *r, uint64_t seq, std::string_view pieces[2]);
 inline std::string_view ring_frame(const Ring *r, const RingEntry *e) { return {r->bytes + e->at, e->len}; }
 inline std::string_view ring_frame_asked(const RingEntry *e) { return {e->asked, e->asked_len}; }
 // The compressed frame, or the plain one when compressing does not pay.

@@ -378,17 +378,45 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
     return count;
 }
 
+size_t reader_span(const Reader *r, bool deflated, std::string_view pieces[2], int *pieces_count) {
+    Ring *ring = &hub->ring;
+    if (deflated || r->cursor < ring->tail || r->cursor == ring->head) return 0;
+    if (r->cursor < ring->restricted || r->cursor < ring->personal) return 0;
+    // What came with a replay is not sent again, nor what passed before it.
+    if (ring_at(ring, r->cursor)->rev <= r->position) return 0;
+    *pieces_count = ring_span(ring, r->cursor, pieces);
+    return ring->head - r->cursor;
+}
+
+void reader_took_all(Reader *r, uint64_t id) {
+    Ring *ring = &hub->ring;
+    r->cursor = ring->head;
+    if (ring->head_rev > r->position) r->position = ring->head_rev;
+    r->seen_stamp = hub->model.seen_stamp;
+    if (r->owes_ready) tell_ready(r, id);
+}
+
+size_t reader_took_bytes(Reader *r, uint64_t id, size_t bytes, std::string_view *rest) {
+    Ring *ring = &hub->ring;
+    uint64_t from = r->cursor;
+    const RingEntry *e;
+    for (;; bytes -= e->len) {
+        e = ring_at(ring, r->cursor++);
+        if (e->rev) r->position = e->rev;
+        if (bytes < e->len) break;
+    }
+    *rest = ring_frame(ring, e).substr(bytes);
+    size_t frames = r->cursor - from;
+    if (r->cursor == ring->head) reader_took_all(r, id);
+    return frames;
+}
+
 void reader_took(Reader *r, uint64_t id, const LiveFrame *frames, size_t gathered, size_t max, size_t taken) {
     Ring *ring = &hub->ring;
     uint64_t from = r->cursor;
-    if (taken == gathered && gathered < max) r->cursor = ring->head; // what lies behind the last one was not for this reader
-    else if (taken) r->cursor = frames[taken - 1].seq + 1;
-    if (r->cursor == ring->head) {
-        if (ring->head_rev > r->position) r->position = ring->head_rev;
-        r->seen_stamp = hub->model.seen_stamp;
-        if (r->owes_ready) tell_ready(r, id);
-        return;
-    }
+    if (taken == gathered && gathered < max) return reader_took_all(r, id); // what lies behind the last one was not for this reader
+    if (taken) r->cursor = frames[taken - 1].seq + 1;
+    if (r->cursor == ring->head) return reader_took_all(r, id);
     for (uint64_t seq = r->cursor; seq != from; seq--) {
         const RingEntry *e = ring_at(ring, seq - 1);
         if (!e->rev) continue;

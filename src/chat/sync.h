@@ -59,6 +59,12 @@ struct LiveFrame {
 size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max);
 // The first `taken` of those `gathered` are on their way. With the last of them a reader that has come from a replay is told `ready`.
 void reader_took(Reader *r, uint64_t id, const LiveFrame *frames, size_t gathered, size_t max, size_t taken);
+// The common case, without a look at each frame: when everything that waits is for this reader and as it lies in the ring, its bytes in one or two pieces and
+// how many frames they are. 0: nothing waits, or it has to be gathered. Then reader_took_all; or reader_took_bytes when only so many bytes have left, fewer than all: `*rest` is what is
+// still to come of the frame that was cut there, or the whole next one, and the count is of the frames that have left with it.
+size_t reader_span(const Reader *r, bool deflated, std::string_view pieces[2], int *pieces_count);
+void reader_took_all(Reader *r, uint64_t id);
+size_t reader_took_bytes(Reader *r, uint64_t id, size_t bytes, std::string_view *rest);
 
 // A page of history that a live client asked for; the answer goes to the port's queue. *done tells (on the loop) that it was answered.
 struct HistoryAsk {

@@ -178,6 +178,42 @@ void write_rest(Conn *c, Buf owned, size_t from, std::string_view still, size_t 
     deadline_arm(c, deadline_of(c));
 }
 
+// A frame that has begun must be finished; and when the kernel is full, though it be between two frames, waiting needs
+// something to wait with.
+void keep_rest(Conn *c, std::string_view bytes) {
+    Buf rest;
+    buf_add(rest, bytes);
+    write_rest(c, rest, 0, {}, 0);
+}
+
+// The kernel took n bytes of the private queue and then `frames`. Returns how many of these are on their way.
+size_t settle(Conn *c, const Piece *frames, size_t count, size_t n) {
+    if (n < c->queue.len) { // the frames behind it have not begun
+        Buf queue = c->queue;
+        c->queue = {};
+        metric_add(Metric::bytes_out, queue.len);
+        write_rest(c, queue, n, {}, queue.len);
+        return 0;
+    }
+    n -= c->queue.len;
+    metric_add(Metric::bytes_out, c->queue.len);
+    buf_free(c->queue);
+    size_t sent = 0;
+    while (sent < count && n >= frames[sent].len) {
+        n -= frames[sent].len;
+        metric_add(Metric::bytes_out, frames[sent].len);
+        sent++;
+    }
+    if (sent < count) {
+        keep_rest(c, {frames[sent].data + n, frames[sent].len - n});
+        metric_add(Metric::bytes_out, frames[sent].len);
+        sent++;
+    }
+    metric_add(Metric::frames_out, sent);
+    go_on(c);
+    return sent;
+}
+
 size_t flush(Conn *c, const Piece *frames, size_t count) {
     static uv_buf_t bufs[frames_per_write + 1]; // 8 KB that need not be on the stack of every turn
     unsigned used = 0;
@@ -195,35 +231,7 @@ size_t flush(Conn *c, const Piece *frames, size_t count) {
         conn_end_soon(c);
         return 0;
     }
-    size_t n = (size_t)taken;
-    if (n < c->queue.len) { // the frames behind it have not begun
-        Buf queue = c->queue;
-        c->queue = {};
-        metric_add(Metric::bytes_out, queue.len);
-        write_rest(c, queue, n, {}, queue.len);
-        return 0;
-    }
-    n -= c->queue.len;
-    metric_add(Metric::bytes_out, c->queue.len);
-    buf_free(c->queue);
-    size_t sent = 0;
-    while (sent < count && n >= frames[sent].len) {
-        n -= frames[sent].len;
-        metric_add(Metric::bytes_out, frames[sent].len);
-        sent++;
-    }
-    // A frame that has begun must be finished; and when the kernel is full, though it be between two frames, waiting needs
-    // something to wait with.
-    if (sent < count) {
-        Buf rest;
-        buf_add(rest, {frames[sent].data + n, frames[sent].len - n});
-        metric_add(Metric::bytes_out, frames[sent].len);
-        write_rest(c, rest, 0, {}, 0);
-        sent++;
-    }
-    metric_add(Metric::frames_out, sent);
-    go_on(c);
-    return sent;
+    return settle(c, frames, count, (size_t)taken);
 }
 
 } // namespace
@@ -487,6 +495,35 @@ void conn_queue_control(Conn *c, Piece frame) {
 size_t conn_flush(Conn *c, const Piece *frames, size_t count) {
     if (c->state != ConnState::socket || conn_busy(c)) return 0;
     return flush(c, frames, count);
+}
+
+bool conn_flush_span(Conn *c, const Piece *pieces, size_t count, size_t frames_count, size_t *taken) {
+    CB_ASSERT(count <= 2 && c->queue.len == 0);
+    uv_buf_t bufs[2];
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bufs[i] = uv_buf_init((char *)pieces[i].data, pieces[i].len);
+        bytes += pieces[i].len;
+    }
+    metric_add(Metric::writes);
+    ssize_t n = try_write(c, bufs, (unsigned)count);
+    if (n < 0) {
+        conn_end_soon(c);
+        return true; // there is nobody for the rest
+    }
+    *taken = (size_t)n;
+    metric_add(Metric::bytes_out, *taken);
+    if (*taken < bytes) return false;
+    metric_add(Metric::frames_out, frames_count);
+    go_on(c);
+    return true;
+}
+
+void conn_flush_rest(Conn *c, Piece rest_of_frame, size_t frames_count) {
+    keep_rest(c, {rest_of_frame.data, rest_of_frame.len});
+    metric_add(Metric::bytes_out, rest_of_frame.len);
+    metric_add(Metric::frames_out, frames_count);
+    go_on(c);
 }
 
 void conn_pause(Conn *c, bool paused) {

@@ -83,6 +83,10 @@ bool conn_queue(Conn *c, Piece frame);
 // One vectored write of the private queue and then `frames`. Returns how many of `frames` are on their way: each of them whole, for the rest of one that
 // the kernel took in part is copied and kept (then conn_busy). 0 while busy. Counts the metrics writes, frames_out, bytes_out.
 size_t conn_flush(Conn *c, const Piece *frames, size_t count);
+// The same for `frames_count` frames that lie side by side, their bytes in at most two pieces, on a connection that is neither busy nor has private bytes. True: all
+// are on their way. False: the kernel took `*taken` bytes only, and conn_flush_rest must be told at once where the frame ends that was cut (or comes next).
+bool conn_flush_span(Conn *c, const Piece *pieces, size_t count, size_t frames_count, size_t *taken);
+void conn_flush_rest(Conn *c, Piece rest_of_frame, size_t frames_count);
 
 // --- reading
 // Back-pressure: while paused no byte is read and no message delivered, not even one that has arrived already.

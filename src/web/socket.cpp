@@ -297,11 +297,32 @@ void socket_writable(Conn *c) {
 
 // --- the end of a turn
 
+// Most often everything new is for everybody, and is written as it lies in the ring. False: it has to be gathered.
+static bool flush_span(Socket *s) {
+    if (conn_busy(s->conn) || conn_private_bytes(s->conn)) return false;
+    std::string_view bytes[2];
+    int count;
+    size_t frames = reader_span(&s->reader, ws_deflates(s->conn), bytes, &count);
+    if (!frames) return false;
+    Piece pieces[2];
+    for (int i = 0; i < count; i++) pieces[i] = {bytes[i].data(), static_cast<uint32_t>(bytes[i].size())};
+    size_t taken;
+    if (conn_flush_span(s->conn, pieces, static_cast<size_t>(count), frames, &taken)) {
+        reader_took_all(&s->reader, s->id);
+    } else {
+        std::string_view rest;
+        frames = reader_took_bytes(&s->reader, s->id, taken, &rest);
+        conn_flush_rest(s->conn, {rest.data(), static_cast<uint32_t>(rest.size())}, frames);
+    }
+    return true;
+}
+
 static void flush_live(Socket *s) {
     constexpr size_t frames_max = 256;
     static LiveFrame frames[frames_max]; // not on the stack: they would be cleared for each socket anew
     static Piece pieces[frames_max];
     ConnId id = s->id;
+    if (flush_span(s)) return;
     while (!conn_busy(s->conn)) {
         size_t gathered = reader_gather(&s->reader, ws_deflates(s->conn), frames, frames_max);
         if (s->reader.state != ReaderState::live) return mark_dirty(s);

@@ -81,6 +81,34 @@ static void send_frames(int fd, size_t bytes, size_t queued) {
     assert_int_equal(sent, all);
 }
 
+// The same frames as they lie in a ring: in one piece, or in two.
+static void send_spans(int fd, size_t bytes, int pieces_count) {
+    static char chunk[256 * 1024];
+    static char frames[256 * 4096];
+    for (size_t i = 0; i < sizeof frames; i++) frames[i] = (char)(i % bytes % 251);
+    constexpr size_t all = 1500, at_once = 200;
+    size_t sent = 0, arrived = 0;
+    for (int i = 0; i < 20'000 && arrived < all * bytes; i++) {
+        if (!conn_busy(accepted) && sent < all) {
+            size_t count = std::min(at_once, all - sent), half = pieces_count == 2 ? count / 2 * bytes : 0, taken = 0;
+            Piece pieces[2] = {{frames, (uint32_t)half}, {frames + half, (uint32_t)(count * bytes - half)}};
+            if (!conn_flush_span(accepted, pieces + 2 - pieces_count, (size_t)pieces_count, count, &taken)) {
+                count = taken / bytes + 1; // with the one that was cut, or the next one
+                conn_flush_rest(accepted, {frames + taken, (uint32_t)(count * bytes - taken)}, count);
+                assert_true(conn_busy(accepted));
+            }
+            sent += count;
+            continue;
+        }
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        for (ssize_t k = 0; k < n; k++) check(chunk[k] == (char)((arrived + (size_t)k) % bytes % 251), "byte %d", (int)(arrived + (size_t)k));
+        if (n > 0) arrived += (size_t)n;
+        turn();
+    }
+    assert_int_equal(arrived, all * bytes);
+    assert_int_equal(sent, all);
+}
+
 static void what_was_not_taken_is_waited_for(void **) {
     world_begin();
     assert_non_null(mkdtemp(folder));
@@ -89,6 +117,8 @@ static void what_was_not_taken_is_waited_for(void **) {
     for (size_t parts : {64, 128, 100})
         if (step / parts > 16 && step / parts < 64 * 1024) send_frames(fd, step / parts, 0);
     for (size_t bytes : {500, 512, 1000, 1024, 1663, 3326, 4096}) send_frames(fd, bytes, 0);
+    for (size_t bytes : {500, 512, 1024, 1663, 4096})
+        for (int pieces : {1, 2}) send_spans(fd, bytes, pieces);
     // The private queue ends where the kernel's room does.
     send_frames(fd, 1024, 1024);
     send_frames(fd, 1663, 1663);

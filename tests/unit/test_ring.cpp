@@ -273,6 +273,53 @@ static void refuses_what_would_break_it(void **) {
     ring_push(&ring, 102, {}, {large, ring_bytes / 2 - 10});
 }
 
+// The frames from seq on as bytes, one by one and as the ring gives them in one or two pieces.
+static void span_is_the_frames(uint64_t seq) {
+    std::string_view pieces[2];
+    int count = ring_span(&ring, seq, pieces);
+    for (int i = 0; i < count; i++) {
+        for (std::string_view rest = pieces[i]; !rest.empty(); seq++) {
+            std::string_view frame = ring_frame(&ring, ring_at(&ring, seq));
+            check(seq != ring.head && rest.data() == frame.data() && rest.size() >= frame.size(), "seq %d of %d", (int)seq, (int)ring.head);
+            rest.remove_prefix(frame.size());
+        }
+    }
+    assert_int_equal(seq, ring.head);
+}
+
+static void what_lies_together_is_one_piece(void **) {
+    std::string_view pieces[2];
+    ring_push(&ring, 101, {}, "one");
+    ring_push(&ring, 102, {}, "two");
+    assert_int_equal(ring_span(&ring, 0, pieces), 1);
+    check_text(pieces[0], "H0oneH0two", "both");
+    assert_int_equal(ring_span(&ring, 1, pieces), 1);
+    check_text(pieces[0], "H0two", "the second");
+}
+
+// Frames whose lengths do and do not divide the bytes: now the last one ends where the bytes end, now some are left over.
+static void what_lies_around_the_end_is_two_pieces(void **) {
+    for (size_t bytes : {1'020u, 1'000u, 60'000u, 65'526u, 65'535u}) {
+        unsigned twice = 0;
+        for (int i = 0; i < 1200; i++) {
+            fill(ring.head_rev + 1, 1, bytes);
+            std::string_view pieces[2];
+            uint64_t oldest = ring.tail, middle = ring.tail + (ring.head - ring.tail) / 2;
+            twice += ring_span(&ring, oldest, pieces) == 2;
+            for (uint64_t seq : {oldest, middle, ring.head - 1}) span_is_the_frames(seq);
+        }
+        assert_true(twice > 0);
+    }
+}
+
+static void says_from_where_on_nothing_is_for_one_alone(void **) {
+    ring_push(&ring, 101, {}, "a");
+    assert_int_equal(ring.personal, 0);
+    ring_push(&ring, 102, {}, "b", {}, {.reader = 7, .payload = "for one"});
+    ring_push(&ring, 103, {}, "c");
+    assert_int_equal(ring.personal, 2);
+}
+
 // --- a random history
 
 static uint64_t random_state;
@@ -413,6 +460,9 @@ int main() {
         test(a_new_message_says_whose_it_is_and_whom_it_calls),
         test(who_asked_gets_a_frame_of_its_own),
         test(says_from_where_on_all_is_for_everybody),
+        test(what_lies_together_is_one_piece),
+        test(what_lies_around_the_end_is_two_pieces),
+        test(says_from_where_on_nothing_is_for_one_alone),
         test(deflates_once_and_only_what_pays),
         test(deflates_the_payload_whatever_its_header),
         test(a_new_frame_in_an_old_place_has_no_old_copy),
