@@ -9,19 +9,6 @@
 
 namespace {
 
-bool all_ascii(std::string_view text) {
-    size_t i = 0;
-    for (; i + 8 <= text.size(); i += 8) {
-        uint64_t eight;
-        memcpy(&eight, text.data() + i, 8);
-        if (eight & 0x8080808080808080u) return false;
-    }
-    for (; i < text.size(); i++) {
-        if ((unsigned char)text[i] >= 0x80) return false;
-    }
-    return true;
-}
-
 // utf8proc sorts runs of combining marks by exchanging neighbours, which is quadratic in the run's length. As in the Stream-Safe Text
 // Format of UAX #15, what comes after 30 marks in a row is normalized by itself: nobody writes that, and it keeps the time linear.
 constexpr unsigned marks_in_a_row_max = 30;
@@ -60,6 +47,19 @@ bool normalize(std::string_view text, int options, Buf &out) {
 }
 
 } // namespace
+
+bool text_is_ascii(std::string_view text) {
+    size_t i = 0;
+    for (; i + 8 <= text.size(); i += 8) {
+        uint64_t eight;
+        memcpy(&eight, text.data() + i, 8);
+        if (eight & 0x8080808080808080u) return false;
+    }
+    for (; i < text.size(); i++) {
+        if ((unsigned char)text[i] >= 0x80) return false;
+    }
+    return true;
+}
 
 bool utf8_valid(std::string_view text) {
     const unsigned char *at = (const unsigned char *)text.data();
@@ -130,7 +130,7 @@ void utf8_put(Buf &out, int32_t c) {
 }
 
 bool unicode_fold_key(std::string_view text, Buf &out) {
-    if (all_ascii(text)) { // most names and texts: folding is lower case and nothing is ignorable
+    if (text_is_ascii(text)) { // most names and texts: folding is lower case and nothing is ignorable
         buf_reserve(out, text.size());
         for (char c : text) out.data[out.len++] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
         return true;
@@ -140,7 +140,7 @@ bool unicode_fold_key(std::string_view text, Buf &out) {
 }
 
 bool unicode_nfc(std::string_view text, Buf &out) {
-    if (all_ascii(text)) {
+    if (text_is_ascii(text)) {
         buf_add(out, text);
         return true;
     }

@@ -3,6 +3,8 @@
 
 #include "base/buf.h"
 
+// No byte above 0x7f.
+bool text_is_ascii(std::string_view text);
 // Valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF).
 bool utf8_valid(std::string_view text);
 // Code points in a valid text.

@@ -29,7 +29,25 @@ struct Words {
     uint32_t nodes_count, nodes_capacity;
     uint32_t entries_count;
     uint32_t root[256];
+    // For ASCII and a list that is not too long the automaton as a table: where to go from each node with each key's class, with the highest bit
+    // set when an entry ends there. Null: the list is long, and the nodes are walked.
+    uint16_t *table;
 };
+
+// What unicode_fold_key makes of ASCII, as classes: 0 for what is no letter or digit (as the space stands for it), then the digits and the letters.
+constexpr unsigned classes_count = 37;
+constexpr size_t table_bytes_max = 64 * 1024;
+constexpr uint16_t table_ends = 0x8000;
+
+struct AsciiClasses {
+    uint8_t of[128] = {};
+    constexpr AsciiClasses() {
+        for (int c = '0'; c <= '9'; c++) of[c] = (uint8_t)(1 + c - '0');
+        for (int c = 'a'; c <= 'z'; c++) of[c] = of[c - 'a' + 'A'] = (uint8_t)(11 + c - 'a');
+    }
+};
+constexpr AsciiClasses ascii_classes;
+static_assert(table_bytes_max / (classes_count * sizeof(uint16_t)) < table_ends);
 
 namespace {
 
@@ -92,6 +110,19 @@ void words_link(Words *words) {
         }
     }
     free(queue);
+}
+
+void words_tabulate(Words *words) {
+    size_t bytes = words->nodes_count * classes_count * sizeof(uint16_t);
+    if (bytes > table_bytes_max) return;
+    words->table = (uint16_t *)mem_alloc(bytes);
+    for (uint32_t node = 0; node < words->nodes_count; node++) {
+        for (unsigned i = 0; i < classes_count; i++) {
+            uint8_t byte = i == 0 ? ' ' : (uint8_t)(i < 11 ? '0' + i - 1 : 'a' + i - 11);
+            uint32_t next = words_step(words, node, byte);
+            words->table[node * classes_count + i] = (uint16_t)(next | (words->nodes[next].ends ? table_ends : 0));
+        }
+    }
 }
 
 bool may_join(int32_t c) { return unicode_is_space(c) || c == '-' || c == '\'' || c == 0x2019 || c == '.' || c == '_'; }
@@ -162,19 +193,40 @@ Words *words_parse(std::string_view text, Buf *error) {
         words_insert(words, buf_view(pattern));
     }
     words_link(words);
+    words_tabulate(words);
     return words;
 }
 
 void words_free(Words *words) {
     if (words == nullptr) return;
     free(words->nodes);
+    free(words->table);
     free(words);
 }
 
 uint32_t words_count(const Words *words) { return words->entries_count; }
 
+namespace {
+
+bool words_match_table(const Words *words, std::string_view text) {
+    uint32_t node = words->table[0] & ~table_ends; // the space that stands before every text
+    unsigned before = 0;
+    for (char c : text) {
+        unsigned now = ascii_classes.of[(uint8_t)c];
+        if (!(before | now)) continue; // a gap is one space, however long
+        before = now;
+        uint16_t next = words->table[node * classes_count + now];
+        if (next & table_ends) return true;
+        node = next;
+    }
+    return before && (words->table[node * classes_count] & table_ends);
+}
+
+} // namespace
+
 bool words_match(const Words *words, std::string_view text) {
     if (words->entries_count == 0) return false;
+    if (words->table != nullptr && text_is_ascii(text)) return words_match_table(words, text);
     ScopedBuf folded;
     if (!unicode_fold_key(text, folded)) return true;
     uint32_t node = words_step(words, 0, ' ');

@@ -217,6 +217,9 @@ static void agrees_with_a_simple_matcher(void **) {
                 }
             }
         }
+        if (round % 3 == 0) buf_add(text, "\xe2\x80\xa6"); // an ellipsis: not ASCII, and no letter
+        if (round % 4 == 0) // so long a list that it is walked and not looked up in a table
+            for (int i = 0; i < 2000; i++) buf_printf(list, "zz%d\n", i);
         Words *words = parse(buf_view(list));
         check(words_match(words, buf_view(text)) == want, "list\n%.*sagainst \"%.*s\"", (int)list.len, list.data, (int)text.len, text.data);
         matched += want;
