@@ -23,11 +23,11 @@ static void push_seen(Hub *h, Member *member, const Audience &audience) {
     ring_push(&h->ring, 0, audience, buf_view(frame));
 }
 
-// In a large room the mark goes to the reader's own sockets and to the authors of what was newly covered (PROTOCOL §3.2 "Ticks").
+// In a large room the mark goes to the reader's own sockets and to the authors of what was newly covered (PROTOCOL §3.2 "Ticks"). Who they are may not be
+// known, when the store cannot be read: then their ticks come with the next mark, but the reader's other windows count by this one.
 static void tell_authors(StoreRead *r) {
     auto *h = static_cast<Hub *>(r->owner);
-    Member *member = model_member(&h->model, r->room, r->user);
-    if (member && r->err == Err::ok) {
+    if (Member *member = model_member(&h->model, r->room, r->user)) {
         auto *users = static_cast<int64_t *>(arena_alloc(r->arena, (r->ids_count + 1) * sizeof(int64_t)));
         uint32_t count = 0;
         users[count++] = r->user;
@@ -54,7 +54,7 @@ static void tell(Hub *h, Member *member, uint64_t now_ms) {
     r->user = member->user->id;
     r->after = before;
     r->before = member->seen;
-    if (!store_read(h->store, r)) store_read_free(r); // the mark itself is kept; only ticks come later, with the next one
+    if (!store_read(h->store, r)) tell_authors(r);
 }
 
 // Each look goes through all that wait: on a tenth of a second, so that there are at most ten in one, however many people read.

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "chat/presence.h"
 #include "chat/seen.h"
+#include "store/state.h"
 
 static User *alice, *bob, *carol;
 
@@ -425,6 +426,15 @@ static void in_a_large_room_marks_are_for_the_authors(void **) {
     assert_int_equal(lines_with(of_reader->got, "\"seen\""), 1);
     assert_int_equal(lines_with(of_other->got, "\"seen\""), 0);
     assert_int_equal(lines_with(of_gone->got, "\"seen\""), 0);
+    // Who the authors are is not known when the store takes no more reads: the reader's other windows are told all the same.
+    chat_post(author, room, "three");
+    uint32_t waiting = chat.store.s->reads_waiting;
+    chat.store.s->reads_waiting = read_queue_max;
+    seen_mark(&chat.hub, reader, room, 1LL << 40, chat.now_ms + seen_gap_ms);
+    chat.store.s->reads_waiting = waiting;
+    chat_settle();
+    assert_int_equal(lines_with(of_reader->got, "\"seen\""), 2);
+    assert_int_equal(lines_with(of_author->got, "\"seen\""), 1);
 }
 
 // --- presence
