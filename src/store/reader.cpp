@@ -87,7 +87,7 @@ static void read_page(Db &db, StoreRead *r) {
         r->changes_count += page_collect(q, r, r->changes + r->changes_count, up_max, bytes_max, &r->more_after);
     }
     // The side that was not read.
-    if (!goes_down) r->more_before = db_get(db, Sql::page_any, 0, r->room, (int64_t)0, above) != 0;
+    if (!goes_down) r->more_before = db_get(db, Sql::page_any, 0, r->room, (int64_t)0, above < newest ? above : newest) != 0;
     if (!goes_up) r->more_after = db_get(db, Sql::page_any, 0, r->room, below, newest) != 0;
     if (goes_down && down_max == 0) r->more_before = db_get(db, Sql::page_any, 0, r->room, (int64_t)0, below) != 0;
 }

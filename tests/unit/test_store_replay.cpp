@@ -68,6 +68,7 @@ static void pages_in_every_direction(void **) {
         {"after, at the end", 0, ids[17], 0, 0, 4, 18, 2, true, false},
         {"after the last", 0, ids[19], 0, 0, 4, 20, 0, true, false},
         {"after, with upto", 0, ids[10], 0, ids[12], 4, 11, 2, true, false},
+        {"after, with upto before the first", 0, ids[2], 0, ids[0] - 1, 4, 0, 0, false, false},
         {"around", 0, 0, ids[10], 0, 6, 7, 6, true, true},
         {"around, an odd number", 0, 0, ids[10], 0, 5, 8, 5, true, true},
         {"around the first", 0, 0, ids[0], 0, 6, 0, 3, false, true},
