@@ -128,7 +128,7 @@ UNIT_OBJECTS = $(UNIT_SHARED:tests/unit/%.cpp=$(UNIT)/obj/%.o)
 
 # ---------------------------------------------------------------- what people type
 
-.PHONY: all help run lib unit test conform ws-echo check tidy bench fuzz release test-release install clean distclean FORCE
+.PHONY: all help run lib unit test conform ws-echo check tidy bench fuzz sim release test-release install clean distclean FORCE
 
 all: $(OUT)/chatterbox ## build the program: build/chatterbox (the default)
 
@@ -167,6 +167,9 @@ bench: all $(BENCH_PROGRAMS) ## measure it beside the floor and other servers (Q
 fuzz: ## fuzz the parsers, a minute each (FUZZ_SECONDS=600: longer); needs clang
 	tools/fuzz
 
+sim: $(OUT)/sim/run $(OUT)/sim/differ ## simulate: SEED=1 STEPS=300 one seed with a trace, SEEDS=10000 that many (1000)
+	@OUT=$(OUT) tests/sim/many
+
 release: ## small static files for boards, build/release/ (ARCH=arm64 makes one, else all five)
 	tools/release $(NAMED_ARCH)
 
@@ -179,7 +182,7 @@ install: all ## the program, man page, service files, to DESTDIR and PREFIX
 	tools/install '$(OUT)/chatterbox' '$(DESTDIR)' '$(PREFIX)'
 
 clean: ## remove what was built; the fetched libraries stay
-	rm -rf build/obj build/gen build/unit build/tests build/asan build/fuzz build/bench build/chatterbox build/chatterbox.debug \
+	rm -rf build/obj build/gen build/unit build/sim build/tests build/asan build/fuzz build/bench build/chatterbox build/chatterbox.debug \
 	    build/release/obj-* build/release/chatterbox-* build/release/SHA256SUMS build/release/LIBRARIES
 
 distclean: ## remove build/ altogether; ./data is never touched
@@ -289,4 +292,6 @@ $(UNIT)/test_%: $(UNIT)/obj/test_%.o $(UNIT_OBJECTS) $(ARCHIVE) $(FOREIGN_ARCHIV
 	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS) $(CMOCKA)
 .SECONDARY:
 
--include $(wildcard $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d $(OUT)/fuzz_*.d $(OUT)/tests/*.d)
+include tests/sim/sim.mk
+
+-include $(wildcard $(SIM)/*.d $(SIM)/code/*/*.d $(OBJ)/*.d $(OBJ)/*/*.d $(UNIT)/obj/*.d $(OUT)/fuzz_*.d $(OUT)/tests/*.d)
