@@ -51,25 +51,12 @@ void buf_free(Buf &b) {
     b.len = b.cap = 0;
 }
 
-void buf_reserve(Buf &b, size_t more) {
-    if (more <= b.cap - b.len) return;
+void buf_grow(Buf &b, size_t more) {
     CB_ASSERT(more <= SIZE_MAX / 4 - b.len);
     size_t cap = b.cap < 64 ? 64 : b.cap;
     while (cap < b.len + more) cap *= 2;
     b.data = (char *)mem_grow(b.data, cap);
     b.cap = cap;
-}
-
-void buf_add(Buf &b, std::string_view bytes) {
-    if (bytes.empty()) return;
-    buf_reserve(b, bytes.size());
-    memcpy(b.data + b.len, bytes.data(), bytes.size());
-    b.len += bytes.size();
-}
-
-void buf_add_char(Buf &b, char c) {
-    if (b.len == b.cap) buf_reserve(b, 1);
-    b.data[b.len++] = c;
 }
 
 void buf_add_uint(Buf &b, uint64_t n) {

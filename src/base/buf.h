@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <string_view>
 
 struct Buf {
@@ -20,9 +21,20 @@ void *mem_grow(void *old, size_t bytes);
 char *mem_copy(std::string_view text);
 
 void buf_free(Buf &b);                      // gives the memory back; b is empty and usable again
-void buf_reserve(Buf &b, size_t more);      // room for `more` bytes beyond len
-void buf_add(Buf &b, std::string_view bytes);
-void buf_add_char(Buf &b, char c);
+void buf_grow(Buf &b, size_t more);         // what buf_reserve does when the room is not there
+inline void buf_reserve(Buf &b, size_t more) { // room for `more` bytes beyond len
+    if (more > b.cap - b.len) buf_grow(b, more);
+}
+inline void buf_add(Buf &b, std::string_view bytes) {
+    if (bytes.empty()) return;
+    buf_reserve(b, bytes.size());
+    memcpy(b.data + b.len, bytes.data(), bytes.size());
+    b.len += bytes.size();
+}
+inline void buf_add_char(Buf &b, char c) {
+    buf_reserve(b, 1);
+    b.data[b.len++] = c;
+}
 void buf_add_uint(Buf &b, uint64_t n);      // decimal
 void buf_add_int(Buf &b, int64_t n);
 [[gnu::format(printf, 2, 3)]] void buf_printf(Buf &b, const char *format, ...);

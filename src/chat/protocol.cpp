@@ -121,7 +121,10 @@ static JsonWriter open_frame(Buf &out, const char *type) {
     return w;
 }
 
+constexpr size_t message_frame_around = 250;
+
 void frame_message(Buf &out, const Model *m, const MessageRow &message, bool repeat, std::string_view ref) {
+    buf_reserve(out, message_frame_around + message.text.size()); // most often all of it, and grown once
     JsonWriter w{.out = &out};
     protocol_message(w, m, message, {.type = true, .repeat = repeat, .ref = ref});
 }
