@@ -128,7 +128,7 @@ UNIT_OBJECTS = $(UNIT_SHARED:tests/unit/%.cpp=$(UNIT)/obj/%.o)
 
 # ---------------------------------------------------------------- what people type
 
-.PHONY: all help run lib unit test conform ws-echo check tidy bench fuzz sim release test-release install clean distclean FORCE
+.PHONY: all help run lib unit test conform ws-echo check tidy bench bench-quick bench-programs load fuzz sim release test-release install clean distclean FORCE
 
 all: $(OUT)/chatterbox ## build the program: build/chatterbox (the default)
 
@@ -161,8 +161,15 @@ tidy: $(OUT)/gen/version.h $(DEPS_STAMP) ## clang-tidy and the house rules (tool
 	@tools/clang-tidy $(LANGUAGE) $(WARNINGS) $(CPPFLAGS) $(HARDEN)
 
 include tools/bench/bench.mk
-bench: all $(BENCH_PROGRAMS) ## measure it beside the floor and other servers (QUICK=1: less than a minute)
+bench: bench-programs ## measure it against its targets, beside other servers (under 15 minutes)
 	tools/bench/run
+
+bench-quick: bench-programs ## the same, smaller, in two minutes
+	QUICK=1 tools/bench/run
+
+bench-programs: all $(BENCH_PROGRAMS)
+
+load: $(LOAD) ## the load generator: build/load --help
 
 fuzz: ## fuzz the parsers, a minute each (FUZZ_SECONDS=600: longer); needs clang
 	tools/fuzz
@@ -182,7 +189,7 @@ install: all ## the program, man page, service files, to DESTDIR and PREFIX
 	tools/install '$(OUT)/chatterbox' '$(DESTDIR)' '$(PREFIX)'
 
 clean: ## remove what was built; the fetched libraries stay
-	rm -rf build/obj build/gen build/unit build/sim build/tests build/asan build/fuzz build/bench build/chatterbox build/chatterbox.debug \
+	rm -rf build/obj build/gen build/unit build/sim build/tests build/asan build/fuzz build/bench build/load build/chatterbox build/chatterbox.debug \
 	    build/release/obj-* build/release/chatterbox-* build/release/SHA256SUMS build/release/LIBRARIES
 
 distclean: ## remove build/ altogether; ./data is never touched

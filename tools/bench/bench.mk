@@ -1,11 +1,19 @@
-# What `make bench` builds: the load generator and the floor, two programs for this machine that are linked into nothing else.
+# The load generator, a tool of its own, and what `make bench` needs besides: the floor, the start meter and the maker of large
+# databases. All for this machine; none is part of the program. The seed alone links the program's own code, for its schema.
+LOAD = build/load
 BENCH = build/bench
-BENCH_PROGRAMS = $(BENCH)/load $(BENCH)/floor
+BENCH_PROGRAMS = $(LOAD) $(BENCH)/floor $(BENCH)/start $(BENCH)/seed
 BENCH_FLAGS = $(LANGUAGE) $(WARNINGS) -O2 -g -D_GNU_SOURCE
 
-$(BENCH)/load: $(addprefix tools/bench/,load.cpp conns.cpp conns.h child.cpp child.h)
+$(LOAD): $(wildcard tools/load/*.cpp tools/load/*.h) $(DEPS_STAMP)
 $(BENCH)/floor: tools/bench/floor.cpp
-$(BENCH_PROGRAMS): tools/bench/bench.mk
+$(BENCH)/start: $(addprefix tools/,bench/start.cpp load/http.cpp load/http.h load/measure.cpp load/measure.h)
+$(LOAD) $(BENCH)/floor $(BENCH)/start: tools/bench/bench.mk
 	@echo "  c++ $@"
 	@mkdir -p $(@D)
-	@$(CC) $(BENCH_FLAGS) -o $@ $(filter %.cpp,$^)
+	@$(CC) $(BENCH_FLAGS) -Itools/load -isystem $(DEPS)/usr/include -o $@ $(filter %.cpp,$^) $(if $(filter $(LOAD),$@),$(LIB)/libz.a)
+
+$(BENCH)/seed: tools/bench/seed.cpp $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
+	@echo "  c++ $@"
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CXXFLAGS) -o $@ $< $(ARCHIVE) $(FOREIGN_ARCHIVE) $(LIBS)
