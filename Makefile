@@ -80,7 +80,8 @@ INCLUDES = -isystem $(DEPS)/usr/include -isystem $(DEPS)/usr/include/$(TRIPLET) 
     -isystem $(DEPS)/src/wslay -isystem $(DEPS)/src/llhttp -isystem $(DEPS)/src/sqlite3
 FOREIGN_INCLUDES = $(INCLUDES)
 ifeq ($(KIND),fuzz)
-SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer
+SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer \
+    -fsanitize-ignorelist=tests/fuzz/ignore
 OPTIMIZE = -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -DCB_SANITIZED=1
 # libFuzzer is C++ itself: the one place where the C++ driver links.
 LINK_FUZZ = $(CXX) $(SANITIZE) -fsanitize=fuzzer -Wl,--gc-sections
@@ -171,8 +172,17 @@ bench-programs: all $(BENCH_PROGRAMS)
 
 load: $(LOAD) ## the load generator: build/load --help
 
-fuzz: ## fuzz the parsers, a minute each (FUZZ_SECONDS=600: longer); needs clang
-	tools/fuzz
+.PHONY: fuzz-proof fuzz-corpus
+SECONDS = 60
+T =
+fuzz: ## fuzz what reads from strangers, a minute each (T=ws SECONDS=1200: one, longer); needs clang
+	FUZZ_SECONDS=$(SECONDS) tools/fuzz $(T)
+
+fuzz-proof: ## each fuzz target finds a bug that is planted into a copy of the code it tests
+	tools/fuzz proof $(T)
+
+fuzz-corpus: ## what fuzzing has found is minimised into tests/fuzz/corpus
+	tools/fuzz corpus $(T)
 
 sim: $(OUT)/sim/run $(OUT)/sim/differ ## simulate: SEED=1 STEPS=300 one seed with a trace, SEEDS=10000 that many (1000)
 	@OUT=$(OUT) tests/sim/many
@@ -275,21 +285,35 @@ $(OUT)/tests/%: $(OUT)/tests/%.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
 	@echo "  link $@"
 	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS)
 
+# Fuzz targets: with libFuzzer (KIND=fuzz), the same with a planted bug's file before the archive's (tools/fuzz writes it), and beside the unit tests with
+# replay.cpp, which feeds them the corpus in the tree.
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.cpp))
-FUZZ_PROGRAMS = $(FUZZ_SOURCES:tests/fuzz/%.cpp=$(OUT)/%)
-.PHONY: fuzz-programs
-fuzz-programs: $(FUZZ_PROGRAMS)
+REPLAY_PROGRAMS = $(FUZZ_SOURCES:tests/fuzz/%.cpp=$(UNIT)/%)
+-include $(wildcard $(OUT)/planted/*.d)
 $(OUT)/fuzz_%.o: tests/fuzz/fuzz_%.cpp $(COMPILE_DEPENDS)
 	@echo "  c++ $<"
 	@$(CXX) -Itests/fuzz $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 $(OUT)/fuzz_%: $(OUT)/fuzz_%.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
 	@echo "  link $@"
 	@$(LINK_FUZZ) -o $@ $(filter-out $(SQLITE),$^) $(LIBS)
+$(OUT)/planted/%.o: $(OUT)/planted/%.cpp $(COMPILE_DEPENDS)
+	@echo "  c++ $<"
+	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -Wno-unused -MMD -MP -c -o $@ $<
+$(OUT)/planted_%: $(OUT)/fuzz_%.o $(OUT)/planted/%.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
+	@echo "  link $@"
+	@$(LINK_FUZZ) -o $@ $(filter-out $(SQLITE),$^) $(LIBS)
+$(UNIT)/obj/%.o: tests/fuzz/%.cpp $(COMPILE_DEPENDS)
+	@echo "  c++ $<"
+	@mkdir -p $(@D)
+	@$(CXX) -Itests/fuzz $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(UNIT)/fuzz_%: $(UNIT)/obj/fuzz_%.o $(UNIT)/obj/replay.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
+	@echo "  link $@"
+	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS)
 
 # Unit tests link dynamically with cmocka, which Debian has only as a shared library.
 CMOCKA = -L$(LIB) -lcmocka -Wl,-rpath,'$(CURDIR)/$(LIB)'
 .PHONY: unit-programs
-unit-programs: $(UNIT_PROGRAMS)
+unit-programs: $(UNIT_PROGRAMS) $(REPLAY_PROGRAMS)
 $(UNIT)/obj/%.o: tests/unit/%.cpp $(COMPILE_DEPENDS)
 	@echo "  c++ $<"
 	@mkdir -p $(@D)
