@@ -23,6 +23,19 @@ static bool is_of(std::string_view frame, std::string_view type) {
     return frame.substr(begin.size()).starts_with(type) && frame[begin.size() + type.size()] == '"';
 }
 
+// The counts of `welcome` hold what came while they were read: never less than there was at its rev.
+static void check_unread(std::string_view frame, const User *user) {
+    int64_t rev = number_behind(frame, R"("rev":)");
+    size_t at = frame.find(R"("rooms":[)");
+    for (at = frame.find(R"({"id":)", at); at != frame.npos; at = frame.find(R"({"id":)", at + 1)) {
+        std::string_view one = frame.substr(at);
+        int64_t room = number_behind(one, R"("id":)"), seen = number_behind(one, R"("seen":)"), unread = number_behind(one, R"("unread":)"), n = 0;
+        for (const MessageRow &m : sim_disk.messages) n += m.room == room && m.id > seen && m.id <= rev && m.sender != user->id && (!m.deleted || m.rev > rev);
+        if (n > unread_max) n = unread_max;
+        promise(unread >= n, "welcome at %lld tells %s of %lld unread messages in room %lld, of %lld", (long long)rev, user->name, (long long)unread, (long long)room, (long long)n);
+    }
+}
+
 static void judge(const Wire *w, std::string_view frame) {
     const auto *c = static_cast<const Client *>(w->client);
     const char *name = people[c->person].name;
@@ -31,12 +44,14 @@ static void judge(const Wire *w, std::string_view frame) {
     stats.leaks_looked++;
     int64_t room = is_of(frame, "room") ? number_behind(frame, R"("room":{"id":)") : number_behind(frame, R"("room":)");
     bool is_member = room > 0 && model_member(&hub.model, room, user->id);
-    bool was_member = room > 0 && room < rooms_max && c->was_member[room];
+    // What is queued for one connection is judged when it is queued: somebody who is not in the room any more may get it as long as it could not leave.
+    uint32_t left_step = room > 0 && room < rooms_max ? c->member_step[room] : 0;
+    bool was_member = left_step && c->free_step <= left_step + 1;
     std::string_view begin = frame.substr(0, 120);
     if (is_of(frame, "message")) {
         bool is_repeat = frame.ends_with(R"("repeat":true})") || frame.find(R"("repeat":true,"ref")") != frame.npos;
         // A stored message is answered to its sender, who may have left since.
-        if (is_repeat) promise(frame.find(std::string_view{"\"sender\":\""}) != frame.npos && was_member, "%s gets a repeat of a room never its own: %.*s", name, (int)begin.size(), begin.data());
+        if (is_repeat) promise(number_behind(frame, R"("room":)") == room && left_step, "%s gets a repeat of a room never its own: %.*s", name, (int)begin.size(), begin.data());
         else promise(is_member, "%s gets a message of a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
     } else if (is_of(frame, "room")) {
         bool is_hidden = frame.find(R"("private":true)") != frame.npos;
@@ -48,6 +63,7 @@ static void judge(const Wire *w, std::string_view frame) {
     } else if (is_of(frame, "history") || is_of(frame, "seen") || is_of(frame, "typing")) {
         promise(is_member || was_member, "%s gets %.*s", name, (int)begin.size(), begin.data());
     }
+    if (is_of(frame, "welcome") && hub.ring.lost_rev <= c->connected_rev) check_unread(frame, user);
     bool is_log = is_of(frame, "message") || is_of(frame, "room") || is_of(frame, "user");
     if (is_log) promise(number_behind(frame, R"("rev":)") <= hub_rev(&hub), "%s gets what has not been told yet: %.*s", name, (int)begin.size(), begin.data());
 }
@@ -126,7 +142,9 @@ void check_step() {
     for (uint32_t i = 0; i < clients_count && server_is_up; i++) {
         Client *c = clients[i];
         const User *user = c->wire ? model_user_by_name(&hub.model, people[c->person].name) : nullptr;
-        for (const Member *m = user ? user->members : nullptr; m; m = m->next_of_user) c->was_member[m->room->id] = true;
+        for (const Member *m = user ? user->members : nullptr; m; m = m->next_of_user) c->member_step[m->room->id] = sim.step;
+        bool is_free = c->wire && c->wire->stream && !c->wire->req && reinterpret_cast<const Conn *>(reinterpret_cast<const uv_handle_t *>(c->wire->stream)->data)->queue.len == 0;
+        if (is_free) c->free_step = sim.step;
     }
     if (!server_is_up) return;
     check_ring();

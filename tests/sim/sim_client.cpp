@@ -151,6 +151,9 @@ static void take_message(Client *c, JsonRef m, bool is_history) {
                 if (c->out[k].sent == i) c->out[k--] = c->out[--c->out.count];
         }
     }
+    char mine[16];
+    snprintf(mine, sizeof mine, "c%u", c->index);
+    own(c, text_of(m, "ref").empty() || text_of(m, "ref") == mine, "a ref of somebody else");
     Known *k = room_at(c, room);
     if (!k->is_there || !k->joined) return; // rooms that it does not have are none of its business
     (void)is_history;
@@ -434,7 +437,9 @@ void client_connect(Client *c, bool afresh) {
     c->stage = Stage::asked;
     c->since_us = sim.now_us;
     c->ready_count = 0;
-    memset(c->was_member, 0, sizeof c->was_member);
+    memset(c->member_step, 0, sizeof c->member_step);
+    c->free_step = 0;
+    c->connected_rev = server_is_up ? hub_rev(&hub) : INT64_MAX;
     ScopedBuf head, query;
     if (c->has_position) buf_printf(query, "?since=%lld&epoch=%s", (long long)c->position, c->epoch);
     if (c->has_position && chance(200)) buf_printf(query, "&max=%u", between(1, 60));
@@ -464,7 +469,9 @@ static void say_message(Client *c, const Outgoing &o) {
     json_field_int(w, "room", s.room);
     json_field(w, "text", s.text);
     json_field(w, "nonce", s.nonce);
-    if (chance(200)) json_field(w, "ref", "mine");
+    char ref[16];
+    snprintf(ref, sizeof ref, "c%u", c->index);
+    if (chance(200)) json_field(w, "ref", ref);
     json_end(w, '}');
     client_say(c, buf_view(json));
 }

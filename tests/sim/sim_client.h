@@ -69,7 +69,9 @@ struct Client {
     int64_t user_rev[people_max];
     uint64_t user_print[people_max];
     bool online[people_max];
-    bool was_member[rooms_max];  // of the rooms, at any time of this connection
+    uint32_t member_step[rooms_max]; // when it was in the room last, in this connection; 0: not
+    uint32_t free_step;          // when nothing was under way to it and nothing queued for it last
+    int64_t connected_rev;       // where the server was
     // of this connection
     bool resumed;
     uint32_t ready_count;

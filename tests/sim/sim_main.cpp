@@ -159,7 +159,9 @@ static void say_text(Client *c, int64_t message) {
         return;
     }
     ScopedBuf json;
-    buf_printf(json, R"({"type":"edit","id":%lld,"text":"%.*s"%s})", (long long)message, (int)text.len, text.data, chance(300) ? R"(,"ref":"e")" : "");
+    buf_printf(json, R"({"type":"edit","id":%lld,"text":"%.*s")", (long long)message, (int)text.len, text.data);
+    if (chance(300)) buf_printf(json, R"(,"ref":"c%u")", c->index);
+    buf_add_char(json, '}');
     client_say(c, buf_view(json));
 }
 
