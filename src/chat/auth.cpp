@@ -234,6 +234,7 @@ static void hash_done(Job *job) {
 }
 
 static void hash(AuthTask *t) {
+    if (!hasher) return finish(t, Err::unavailable); // the server stops, and the store has just answered the last reads
     t->job.work = hash_work;
     t->job.done = hash_done;
     if (!worker_submit(hasher, &t->job)) busy(t);

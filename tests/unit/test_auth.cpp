@@ -278,9 +278,18 @@ static void a_flood_is_refused_and_the_stop_is_quick(void **) {
     check(took_ms < 15'000, "the stop took %d ms", (int)took_ms);
 }
 
+// The server stops hashing before it closes the store, which then answers the reads that wait: a login among them is told, and nothing is hashed.
+static void a_login_that_is_being_read_for_when_the_server_stops_is_refused(void **) {
+    settled((attempt(0, AuthKind::registration, "alice", "correct horse"), 0));
+    attempt(1, AuthKind::login, "alice", "correct horse");
+    auth_stop();
+    assert_int_equal(settled(1).err, Err::unavailable);
+}
+
 int main() {
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        test(a_login_that_is_being_read_for_when_the_server_stops_is_refused),
         test(register_then_login),
         test(what_a_registration_can_be_refused_for),
         test(two_at_once_for_one_name),
