@@ -94,6 +94,7 @@ Client *client_make(uint32_t person) {
     c->index = clients_count;
     c->person = person;
     c->held = static_cast<Held *>(mem_zero(ids_max * sizeof(Held)));
+    c->came = static_cast<uint32_t *>(mem_zero(ids_max * sizeof *c->came));
     c->speed = 1 << 20;
     client_forget(c);
     promise(clients_count < clients_max, "too many clients");
@@ -194,6 +195,8 @@ static void on_welcome(Client *c, JsonRef f) {
     own(c, !resumed || (c->has_position && epoch == c->epoch), "resumed, which was not asked for");
     if (!resumed) client_forget(c);
     c->resumed = resumed;
+    c->welcome_rev = rev;
+    c->connections++;
     (resumed ? stats.resumes : stats.snapshots)++;
     epoch.copy(c->epoch, sizeof c->epoch - 1);
     c->stage = Stage::welcomed;
@@ -324,8 +327,16 @@ static void on_frame(Client *c, std::string_view payload) {
     if (type == "welcome") on_welcome(c, f);
     else if (type == "history") on_history(c, f);
     else if (type == "message") {
-        if (!bool_of(f, "repeat")) log_frame(c, int_of(f, "rev"), "message");
-        else stats.repeats++;
+        if (bool_of(f, "repeat")) {
+            stats.repeats++;
+        } else {
+            int64_t id = int_of(f, "id"), rev = int_of(f, "rev");
+            log_frame(c, rev, "message");
+            if (rev <= c->welcome_rev && id > 0 && id < ids_max) {
+                own(c, c->came[id] != c->connections, "message %lld comes twice in one replay", (long long)id);
+                c->came[id] = c->connections;
+            }
+        }
         take_message(c, f, false);
     } else if (type == "room") on_room(c, f);
     else if (type == "user") on_user(c, f);

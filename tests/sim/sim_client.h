@@ -74,6 +74,8 @@ struct Client {
     int64_t connected_rev;       // where the server was
     // of this connection
     bool resumed;
+    int64_t welcome_rev;
+    uint32_t connections, *came; // for each message the connection on which it last came in a replay
     uint32_t ready_count;
     List<Outgoing> out;
     uint32_t requests;

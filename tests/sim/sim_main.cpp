@@ -36,7 +36,7 @@ static void draw_mood() {
     mood = {.post = between(100, 700), .edit = some(100), .remove = some(60), .seen = some(200), .typing = some(50), .history = some(60), .noise = some(30), .again = some(60),
             .rooms = some(150), .people = some(40), .moderation = some(25), .sessions = some(20), .cut = some(30), .leave = some(20), .stuck = some(120), .crash = some(8), .stop = some(4),
             .restore = chance(150) ? 5u : 0u, .text_max = chance(300) ? 1500u : 60u, .stop_word = some(40), .room_count = between(1, 14), .long_wait = some(15)};
-    sim_faults = {.slow = chance(300) ? 0 : between(100, 1000), .full = some(40), .passing = some(40), .broken = some(12), .is_full = false, .read_fails = some(25), .read_late = some(700),
+    sim_faults = {.slow = chance(300) ? 0 : between(100, 1000), .full = some(40), .passing = some(40), .broken = some(12), .is_full = false, .read_fails = some(25), .read_late = chance(200) ? 950 : some(700),
                   .slices_small = some(500), .reopen_fails = some(200)};
     if (chance(100)) sim_faults = {}; // and some seeds in which nothing fails
     server_options = {.hub = {.warnings_limit = between(0, 4), .text_chars_max = 2000}, .sockets_per_user_max = between(4, 8)};
@@ -94,6 +94,19 @@ static void unblock_all() {
 
 // --- what a client does over HTTP
 
+// Somebody leaves a room just when its history is read for one of their windows.
+static void leave_meanwhile(Client *c, int64_t room) {
+    char json[80];
+    snprintf(json, sizeof json, R"({"type":"history","room":%lld,"ref":"l"})", (long long)room);
+    if (chance(600)) client_say(c, json);
+    for (uint32_t i = 0; i < clients_count; i++) {
+        Client *other = clients[i];
+        if (other->person != c->person || other == c || other->is_probe || !other->token[0] || chance(500)) continue;
+        if (other->wire) wire_close(other->wire), client_lost(other, "begins afresh");
+        client_connect(other, true);
+    }
+}
+
 static void call_about_rooms(Client *c) {
     char path[80], body[160] = "";
     const char *method = "POST", *other = people[below(people_count)].name;
@@ -113,6 +126,7 @@ static void call_about_rooms(Client *c) {
     case 2:
     case 3: // leaves, or is removed
         method = "DELETE";
+        if (c->stage == Stage::ready && room) leave_meanwhile(c, room);
         snprintf(path, sizeof path, "/api/rooms/%lld/members/%s", (long long)room, chance(700) ? people[c->person].name : other);
         break;
     case 4:
@@ -191,6 +205,11 @@ static void client_act(Client *c) {
         client_say(c, json);
     }
     if (chance(mood.noise)) client_say(c, chance(500) ? R"({"type":"ping","ref":"p"})" : chance(500) ? R"({"type":"nothing"})" : R"({"type":"history","room":99})");
+    if (chance(mood.noise) && chance(100)) { // more at once than is listened to
+        char long_text[900];
+        snprintf(long_text, sizeof long_text, R"({"type":"message","text":"%0800u"})", below(1'000'000));
+        for (int i = 0; i < 20; i++) client_say(c, long_text);
+    }
     if (chance(mood.again) && sim_sent.count) { // what it sent already, acknowledged or not, on any of its connections
         const Sent &s = sim_sent[below(sim_sent.count)];
         if (s.person != c->person) return;
