@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const wanted = process.argv.slice(2)
-const FOLDERS = ['talk', 'crash', 'page']
+const FOLDERS = ['talk', 'conform', 'crash', 'page']
 
 function files() {
   const all = FOLDERS.flatMap(folder => {

@@ -153,7 +153,8 @@ export function parseResponses(bytes, { heads = false } = {}) {
     for (const line of lines) {
       const colon = line.indexOf(':')
       assert.ok(colon > 0, `not a header: ${JSON.stringify(line)}`)
-      headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim()
+      const name = line.slice(0, colon).toLowerCase(), value = line.slice(colon + 1).trim()
+      headers[name] = name in headers ? `${headers[name]}, ${value}` : value
     }
     rest = rest.subarray(end + 4)
     const status = Number(match[1])
