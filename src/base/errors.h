@@ -23,7 +23,9 @@
     X(name_taken,          "name_taken",          409, "That name is taken.") \
     X(archived,            "archived",            409, "That room is archived: it can be read, not written.") \
     X(too_large,           "too_large",           413, "The request is too large.") \
+    X(target_too_long,     "target_too_long",     414, "The request's address is too long.") \
     X(bad_type,            "bad_type",            415, "Send the body as application/json.") \
+    X(bad_expectation,     "bad_expectation",     417, "The only Expect here is 100-continue.") \
     X(bad_host,            "bad_host",            421, "This server is not known by that host name; start it with --allow-origin to add one.") \
     X(bad_username,        "bad_username",        422, "A username has 1 to 32 letters, digits, _, - or .; it begins with a letter or digit and does not end in a dot.") \
     X(bad_password,        "bad_password",        422, "A password has 8 to 128 characters, is not a common one and not the username.") \

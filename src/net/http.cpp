@@ -72,6 +72,7 @@ int on_head(llhttp_t *p) {
     case HTTP_PATCH: r.method = HttpMethod::patch; break;
     case HTTP_DELETE: r.method = HttpMethod::del; break;
     case HTTP_OPTIONS: r.method = HttpMethod::options; break;
+    case HTTP_CONNECT: return http_in_refuse(in, Err::bad_method_unknown); // its target has another form
     default: r.method = HttpMethod::other;
     }
     return http_judge_head(in) ? 0 : -1;
@@ -212,7 +213,10 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
         }
     }
     if (in->head.len + i - kept > http_head_bytes_max) {
-        http_in_refuse(in, Err::head_too_large);
+        // RFC 9112 §3 tells a line that is too long from a head that is.
+        std::string_view begun(data + kept, http_head_bytes_max - in->head.len);
+        bool first_line = buf_view(in->head).find('\n') == std::string_view::npos && begun.find('\n') == std::string_view::npos;
+        http_in_refuse(in, first_line ? Err::target_too_long : Err::head_too_large);
         return len;
     }
     buf_add(in->head, {data + kept, i - kept});

@@ -22,7 +22,8 @@ constexpr Reason reasons[] = {
     {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"},
     {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"}, {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"},
     {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
-    {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"}, {421, "Misdirected Request"},
+    {413, "Content Too Large"}, {414, "URI Too Long"}, {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"}, {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
     {422, "Unprocessable Content"}, {426, "Upgrade Required"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
     {507, "Insufficient Storage"},
@@ -92,6 +93,7 @@ void send(Conn *c, const HttpRequest *r, const HttpAnswer &answer, bool close) {
         buf_add_uint(out, answer.body.size());
         buf_add(out, "\r\n");
     }
+    if (answer.status == 401) buf_add(out, "WWW-Authenticate: Bearer\r\n"); // RFC 9110 §15.5.2
     if (answer.no_store) buf_add(out, "Cache-Control: no-store\r\n");
     buf_add(out, answer.headers);
     buf_add(out, security_headers);

@@ -128,10 +128,19 @@ void take_target(HttpIn *in, char *at, size_t len) {
         size_t authority = target.find("//") + 2;
         size_t end = target.find_first_of("/?", authority);
         if (end == std::string_view::npos) end = len;
-        if (!same(target.substr(authority, end - authority), r.host))
-            return (void)http_in_refuse(in, Err::bad_request, "The target names another host than Host.");
-        // "http://host?query" has no path, and the '/' that it means fits over the last byte of the host.
-        if (end == len || target[end] == '?') at[--end] = '/';
+        std::string_view host = target.substr(authority, end - authority);
+        if (http_lower(target[4]) == 's' && !r.tls) // RFC 9110 §7.4
+            return (void)http_in_refuse(in, Err::bad_host, "The target asks for TLS, which this connection does not have.");
+        if (field_count(in, Known::host) == 0) { // HTTP/1.0: the target alone says which
+            if (!host_judge(host, net.options.origins, &r.host_ok)) return (void)http_in_refuse(in, Err::bad_request, "The target's host is malformed.");
+            r.host = host;
+        }
+        if (!same(host, r.host)) return (void)http_in_refuse(in, Err::bad_request, "The target names another host than Host.");
+        if (end == len || target[end] == '?') { // "http://host?query" means the path "/"
+            r.path = "/";
+            if (end < len) r.query = target.substr(end + 1);
+            return;
+        }
         target.remove_prefix(end);
         at += end;
     }
@@ -194,6 +203,8 @@ constexpr HeadCheck head_checks[] = {
     {[](const HttpIn *in) { return (in->request.method == HttpMethod::get || in->request.method == HttpMethod::head) && has_body(in); }, Err::bad_request,
      "A GET or HEAD has no body."},
     {[](const HttpIn *in) { return asks_for_websocket(in) && has_body(in); }, Err::bad_request, "A handshake has no body."},
+    {[](const HttpIn *in) { return in->minor == 1 && field_count(in, Known::expect) > 0 && !same(field(in, Known::expect), "100-continue"); },
+     Err::bad_expectation, nullptr},
     {body_is_too_large, Err::too_large, nullptr},
 };
 // clang-format on
@@ -302,10 +313,12 @@ bool http_judge_head(HttpIn *in) {
         if (check.broken(in)) return http_in_refuse(in, check.err, check.sentence) == 0;
     r.host = field(in, Known::host);
     r.host_ok = host_ok;
+    take_client(in);
     take_target(in, (char *)r.path.data(), r.path.size());
     if (in->err != Err::ok) return false;
     join_cookies(in);
-    take_client(in);
+    // In HTTP/1.0 llhttp lets keep-alive win over close (RFC 9112 §9.3: close does).
+    if (any_field_has(in, Known::connection, "close")) in->keep_alive = false;
     r.origin_present = field_count(in, Known::origin) > 0;
     r.origin_ok = r.origin_present && origin_matches(field(in, Known::origin), r.host, r.tls, net.options.origins);
     r.upgrade_websocket = websocket_handshake(in);

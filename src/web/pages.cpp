@@ -66,7 +66,7 @@ void get_socket(Call *call) {
         return http_respond(r, {.status = 426,
                                 .type = "application/json",
                                 .body = "{\"error\":\"bad_request\",\"message\":\"Open this address as a WebSocket (RFC 6455, version 13).\"}",
-                                .headers = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"});
+                                .headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"});
     int64_t since = -1, max = resume_max_none;
     if (!query_number(call, "since", &since) || !query_number(call, "max", &max)) return;
     if (max < 0) max = 0;

@@ -27,7 +27,7 @@ void on_request(HttpRequest *r) {
     answer.status = 426;
     answer.type = "text/plain";
     answer.body = "This is a WebSocket.\n";
-    answer.headers = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+    answer.headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     answer.close = true;
     http_respond(r, answer);
 }
