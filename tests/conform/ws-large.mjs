@@ -5,7 +5,7 @@
 import { deflateRawSync, constants } from 'node:zlib'
 import assert from 'node:assert/strict'
 import { test, random, measured } from '../support/suite.mjs'
-import { F, Peer, full, startEcho, told } from './peer.mjs'
+import { F, Peer, full, startEcho, told } from '../support/peer.mjs'
 
 const echo = await startEcho()
 const MiB = 1 << 20
@@ -59,7 +59,7 @@ for (const n of full ? [MiB / 16, MiB / 4, MiB, 4 * MiB, 8 * MiB, 16 * MiB] : [M
   test(`text of ${n} bytes`, () => { const p = textOf(n); return comesBack('text', p, [F.text(p)]) }, long)
   test(`binary of ${n} bytes`, () => { const p = cut(bytes, n); return comesBack('binary', p, [F.binary(p)]) }, long)
 }
-for (const size of full ? [64, 256, 1024, 4096, 16_384, 65_536, 262_144, MiB, 4 * MiB] : [64, 65_536]) {
+for (const size of full ? [64, 256, 1024, 4096, 16_384, 65_536, 262_144, MiB, 4 * MiB] : [64]) {
   test(`4 MiB of text in fragments of ${size}`, () => { const p = cut(text, 4 * MiB); return comesBack('text', p, [Buffer.concat(fragments('text', p, size))]) }, long)
   if (full) test(`4 MiB of binary in fragments of ${size}`, () => { const p = cut(bytes, 4 * MiB); return comesBack('binary', p, [Buffer.concat(fragments('binary', p, size))]) }, long)
 }
@@ -136,17 +136,17 @@ async function packed(offer, wanted, windowBits, sizes, count, fragment, what = 
   } finally { peer.tcp.destroy() }
 }
 
-const sizes = full ? [16, 64, 256, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072] : [0, 16, 1024, 131_072]
+const sizes = full ? [16, 64, 256, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072] : [0, 16, 1024, 32_768]
 for (const [offer, wanted, bits = 15] of offers) {
   test(`the offer ${offer}`, async () => {
-    await packed(offer, wanted, bits, sizes, full ? 100 : 2, 0)
-    await packed(offer, wanted, bits, full ? sizes : [8192], full ? 30 : 2, 256)
+    await packed(offer, wanted, bits, sizes, full ? 100 : 1, 0)
+    await packed(offer, wanted, bits, full ? sizes : [8192], full ? 30 : 1, 256)
   }, long)
 }
 for (const fragment of full ? [0, 256, 1024, 4096, 32_768] : [0, 1024]) {
   test(`compressed, in fragments of ${fragment || 'any size'}`, async () => {
-    await packed(P, `${P}; ${NONE}`, 15, [131_072], full ? 1000 : 5, fragment)
-    await packed(P, `${P}; ${NONE}`, 15, [131_072], full ? 1000 : 5, fragment, 'binary')
+    await packed(P, `${P}; ${NONE}`, 15, [131_072], full ? 1000 : 2, fragment)
+    await packed(P, `${P}; ${NONE}`, 15, [131_072], full ? 1000 : 2, fragment, 'binary')
   }, long)
 }
 test('offers that cannot be kept are declined, and the connection works without', async () => {
@@ -183,14 +183,14 @@ test('plain and compressed messages, empty ones, final blocks and control frames
 // --- one who does not read
 
 test('a peer that reads nothing costs one message of memory, and gets everything when it reads at last', async () => {
-  const p = cut(bytes, 8 * MiB), n = 12
+  const p = cut(bytes, 4 * MiB), n = full ? 24 : 10
   const before = echo.rss()
   let back = 0
   const peer = await new Peer(echo, { deaf: true, keep: false, onMessage: (_, payload) => { assert.ok(payload.equals(p)); back++ } }).open()
   const frame = F.binary(p)
   for (let i = 0; i < n; i++) peer.tcp.write(frame)
   await new Promise(done => setTimeout(done, 300))
-  if (measured) assert.ok(echo.rss() - before < 80 * MiB, `grew by ${(echo.rss() - before) / MiB} MiB`)
+  if (measured) assert.ok(echo.rss() - before < 40 * MiB, `grew by ${(echo.rss() - before) / MiB} MiB`)
   peer.tcp.resume()
   await peer.until('all of them', () => back === n, 60_000)
   peer.write(F.close(1000))

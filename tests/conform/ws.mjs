@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test, random } from '../support/suite.mjs'
-import { F, Peer, WAYS, cutAt, full, startEcho, tell, told, u16 } from './peer.mjs'
+import { F, Peer, WAYS, cutAt, full, startEcho, tell, told, u16 } from '../support/peer.mjs'
 
 const echo = await startEcho()
 const chat = await startServer({ args: ['--deflate', 'on', '--max-sockets-per-user', '1000'] })

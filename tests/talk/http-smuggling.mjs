@@ -4,6 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { http, parseResponses, raw, register, tcp } from '../support/client.mjs'
+import { malformed } from '../support/malformed.mjs'
 import { startServer } from '../support/server.mjs'
 import { test, within } from '../support/suite.mjs'
 
@@ -12,129 +13,7 @@ const alice = await register(server, 'alice')
 const H = `127.0.0.1:${server.port}`
 const FOLLOW = `GET /healthz?smuggled HTTP/1.1\r\nHost: ${H}\r\n\r\n`
 const get = (target, rest = '') => `GET ${target} HTTP/1.1\r\nHost: ${H}\r\n${rest}\r\n`
-const post = (rest, body = '') => `POST /api/login HTTP/1.1\r\nHost: ${H}\r\nContent-Type: application/json\r\n${rest}\r\n${body}`
-const bytes = text => Buffer.from(text, 'latin1')
-
-const ROWS = {
-  'Host': [
-    ['none in HTTP/1.1', 'GET / HTTP/1.1\r\n\r\n'],
-    ['twice, the same', `GET / HTTP/1.1\r\nHost: ${H}\r\nHost: ${H}\r\n\r\n`],
-    ['twice, different', `GET / HTTP/1.1\r\nHost: ${H}\r\nHost: localhost\r\n\r\n`],
-    ['empty', 'GET / HTTP/1.1\r\nHost:\r\n\r\n'],
-    ['blank', 'GET / HTTP/1.1\r\nHost:   \r\n\r\n'],
-    ['a comma list', `GET / HTTP/1.1\r\nHost: ${H}, localhost\r\n\r\n`],
-    ['with user info', `GET / HTTP/1.1\r\nHost: me@${H}\r\n\r\n`],
-    ['with a path', `GET / HTTP/1.1\r\nHost: ${H}/x\r\n\r\n`],
-    ['with a query', `GET / HTTP/1.1\r\nHost: ${H}?x\r\n\r\n`],
-    ['with a space', 'GET / HTTP/1.1\r\nHost: local host\r\n\r\n'],
-    ['with a bad port', 'GET / HTTP/1.1\r\nHost: localhost:80x\r\n\r\n'],
-    ['other than the absolute target', `GET http://localhost:1/ HTTP/1.1\r\nHost: ${H}\r\n\r\n`],
-    ['other than the absolute target, user info', `GET http://me@${H}/ HTTP/1.1\r\nHost: ${H}\r\n\r\n`],
-  ],
-  'target': [
-    ['GET *', get('*')],
-    ['without a slash', get('healthz')],
-    ['a control character', get('/he\x01althz')],
-    ['a DEL', get('/he\x7falthz')],
-    ['a tab', get('/he\talthz')],
-    ['an 8-bit byte', bytes(get('/he\xe9althz'))],
-    ['a bad escape', get('/%zz')],
-    ['half an escape', get('/%4')],
-    ['a lone percent sign', get('/%')],
-    ['an escaped NUL', get('/login%00')],
-    ['an escaped line feed', get('/login%0aX:%20y')],
-    ['..', get('/assets/../login')],
-    ['.. at the end', get('/assets/..')],
-    ['.. escaped', get('/assets/%2e%2e/login')],
-    ['.. half escaped', get('/assets/.%2E/login')],
-    ['authority form', `GET ${H} HTTP/1.1\r\nHost: ${H}\r\n\r\n`],
-    ['CONNECT', `CONNECT ${H} HTTP/1.1\r\nHost: ${H}\r\n\r\n`, [400, 405, 501]],
-  ],
-  'version': [
-    ['2.0', `GET / HTTP/2.0\r\nHost: ${H}\r\n\r\n`, [505]],
-    ['0.9', `GET / HTTP/0.9\r\nHost: ${H}\r\n\r\n`, [505]],
-    ['3.0', `GET / HTTP/3.0\r\nHost: ${H}\r\n\r\n`, [505]],
-    ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400, 501, 505]],
-    ['none', 'GET /\r\n\r\n', [400, 505]],
-    ['lower case', `GET / http/1.1\r\nHost: ${H}\r\n\r\n`],
-    ['two digits', `GET / HTTP/1.10\r\nHost: ${H}\r\n\r\n`, [400, 505]],
-    ['another protocol', `GET / ICE/1.0\r\nHost: ${H}\r\n\r\n`, [400, 505]],
-  ],
-  'method': [
-    ['unknown', `BREW / HTTP/1.1\r\nHost: ${H}\r\n\r\n`, [501]],
-    ['lower case', `get / HTTP/1.1\r\nHost: ${H}\r\n\r\n`, [501, 400]],
-    ['of another protocol', `DESCRIBE / HTTP/1.1\r\nHost: ${H}\r\n\r\n`, [501, 400]],
-    ['behind a space', ` GET / HTTP/1.1\r\nHost: ${H}\r\n\r\n`, [400, 501]],
-    ['a TLS hello', Buffer.from('16030100c8010000c40303', 'hex'), [400, 501]],
-  ],
-  'length': [
-    ['twice, the same', post('Content-Length: 2\r\nContent-Length: 2\r\n', '{}')],
-    ['twice, different', post('Content-Length: 2\r\nContent-Length: 40\r\n', '{}')],
-    ['a list', post('Content-Length: 2, 2\r\n', '{}')],
-    ['a plus sign', post('Content-Length: +2\r\n', '{}')],
-    ['negative', post('Content-Length: -2\r\n', '{}')],
-    ['hexadecimal', post('Content-Length: 0x2\r\n', '{}')],
-    ['empty', post('Content-Length:\r\n', '{}')],
-    ['with letters', post('Content-Length: 2b\r\n', '{}')],
-    ['with a space inside', post('Content-Length: 2 2\r\n', '{}')],
-    ['beyond 64 bits', post('Content-Length: 18446744073709551618\r\n', '{}'), [400, 413]],
-    ['with Transfer-Encoding', post('Content-Length: 2\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n')],
-    ['after Transfer-Encoding', post('Transfer-Encoding: chunked\r\nContent-Length: 2\r\n', '0\r\n\r\n')],
-    ['on GET', get('/healthz', 'Content-Length: 5\r\n') + 'hello'],
-    ['on HEAD', `HEAD /healthz HTTP/1.1\r\nHost: ${H}\r\nContent-Length: 5\r\n\r\nhello`],
-    ['on an upgrade', get(`/ws?token=${alice.token}`, 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n') + 'hello'],
-  ],
-  'Transfer-Encoding': [
-    ['empty', post('Transfer-Encoding:\r\n', '0\r\n\r\n')],
-    ['empty, with a length', post('Transfer-Encoding:\r\nContent-Length: 2\r\n', '{}')],
-    ['gzip, chunked', post('Transfer-Encoding: gzip, chunked\r\n', '0\r\n\r\n'), [400, 501]],
-    ['chunked, identity', post('Transfer-Encoding: chunked, identity\r\n', '0\r\n\r\n'), [400, 501]],
-    ['identity', post('Transfer-Encoding: identity\r\n', '{}'), [400, 501]],
-    ['chunked, chunked', post('Transfer-Encoding: chunked, chunked\r\n', '0\r\n\r\n'), [400, 501]],
-    ['two headers', post('Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n'), [400, 501]],
-    ['two headers, the second empty', post('Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n', '0\r\n\r\n'), [400, 501]],
-    ['xchunked', post('Transfer-Encoding: xchunked\r\n', '0\r\n\r\n'), [400, 501]],
-    ['chunkedx', post('Transfer-Encoding: chunkedx\r\n', '0\r\n\r\n'), [400, 501]],
-    ['quoted', post('Transfer-Encoding: "chunked"\r\n', '0\r\n\r\n'), [400, 501]],
-    ['with a vertical tab', post('Transfer-Encoding: \x0bchunked\r\n', '0\r\n\r\n'), [400, 501]],
-    ['in HTTP/1.0', `POST /api/login HTTP/1.0\r\nHost: ${H}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
-    ['on GET', get('/healthz', 'Transfer-Encoding: chunked\r\n') + '0\r\n\r\n'],
-  ],
-  'chunks': [
-    ['a size that is no number', post('Transfer-Encoding: chunked\r\n', 'x\r\n{}\r\n0\r\n\r\n')],
-    ['a size with 0x', post('Transfer-Encoding: chunked\r\n', '0x2\r\n{}\r\n0\r\n\r\n')],
-    ['a negative size', post('Transfer-Encoding: chunked\r\n', '-2\r\n{}\r\n0\r\n\r\n')],
-    ['a size beyond 64 bits', post('Transfer-Encoding: chunked\r\n', '10000000000000002\r\n{}\r\n0\r\n\r\n'), [400, 413]],
-    ['an empty size', post('Transfer-Encoding: chunked\r\n', '\r\n{}\r\n0\r\n\r\n')],
-    ['a size ended by a bare LF', post('Transfer-Encoding: chunked\r\n', '2\n{}\r\n0\r\n\r\n')],
-    ['data longer than the size', post('Transfer-Encoding: chunked\r\n', '2\r\n{}{}\r\n0\r\n\r\n')],
-    ['data ended by a bare LF', post('Transfer-Encoding: chunked\r\n', '2\r\n{}\n0\r\n\r\n')],
-    ['an extension of 20 kB', post('Transfer-Encoding: chunked\r\n', `2;${'a'.repeat(20_000)}\r\n{}\r\n0\r\n\r\n`), [400, 413, 431]],
-    ['a trailer of 20 kB', post('Transfer-Encoding: chunked\r\n', `2\r\n{}\r\n0\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`), [400, 413, 431]],
-  ],
-  'header lines': [
-    ['folded', get('/healthz', 'X-Long: a\r\n b\r\n')],
-    ['folded by a tab', get('/healthz', 'X-Long: a\r\n\tb\r\n')],
-    ['folded first', `GET /healthz HTTP/1.1\r\n X: y\r\nHost: ${H}\r\n\r\n`],
-    ['bare LF after the request line', `GET /healthz HTTP/1.1\nHost: ${H}\r\n\r\n`],
-    ['bare LF after a header', `GET /healthz HTTP/1.1\r\nHost: ${H}\nX: y\r\n\r\n`],
-    ['bare LF at the end', `GET /healthz HTTP/1.1\r\nHost: ${H}\r\n\n`],
-    ['bare LF everywhere', `GET /healthz HTTP/1.1\nHost: ${H}\n\n`],
-    ['a bare CR in a value', get('/healthz', 'X: a\rb\r\n')],
-    ['a bare CR after an empty value', get('/healthz', 'X:\rContent-Length: 40\r\n')],
-    ['a bare CR at the end of a value', get('/healthz', 'X: a\r\r\n')],
-    ['a space before the colon', get('/healthz', 'X : y\r\n')],
-    ['a tab before the colon', get('/healthz', 'X\t: y\r\n')],
-    ['a space in a name', get('/healthz', 'X Y: z\r\n')],
-    ['no colon', get('/healthz', 'X\r\n')],
-    ['no name', get('/healthz', ': y\r\n')],
-    ['an 8-bit name', bytes(get('/healthz', 'X\xff: y\r\n'))],
-    ['a NUL in a value', get('/healthz', 'X: a\0b\r\n')],
-    ['a NUL in a name', get('/healthz', 'X\0: b\r\n')],
-    ['a control character in a value', get('/healthz', 'X: a\x08b\r\n')],
-    ['Upgrade with a space before the colon', get('/ws', 'Upgrade : websocket\r\n')],
-  ],
-}
+const ROWS = malformed(H, alice.token)
 
 /** Sends a row and a good request behind it; exactly one answer may come, and then the close. */
 async function mustClose(request, allowed) {

@@ -9,9 +9,9 @@ import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { constants, inflateRawSync } from 'node:zlib'
 import assert from 'node:assert/strict'
-import { atEnd, onFailure, random, within } from '../support/suite.mjs'
-import { binary } from '../support/server.mjs'
-import { encodeFrame } from '../support/socket.mjs'
+import { atEnd, onFailure, random, within } from './suite.mjs'
+import { binary } from './server.mjs'
+import { encodeFrame } from './socket.mjs'
 
 export const full = process.env.CONFORM === 'full'
 export const u16 = n => Buffer.from([n >> 8, n & 255])
