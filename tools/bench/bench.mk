@@ -2,7 +2,7 @@
 # databases. All for this machine; none is part of the program. The seed alone links the program's own code, for its schema.
 LOAD = build/load
 BENCH = build/bench
-BENCH_PROGRAMS = $(LOAD) $(BENCH)/floor $(BENCH)/start $(BENCH)/seed
+BENCH_PROGRAMS = $(LOAD) $(BENCH)/floor $(BENCH)/start $(BENCH)/seed $(patsubst tools/bench/%.cpp,$(BENCH)/%,$(wildcard tools/bench/store_bench.cpp))
 BENCH_FLAGS = $(LANGUAGE) $(WARNINGS) -O2 -g -D_GNU_SOURCE
 
 $(LOAD): $(wildcard tools/load/*.cpp tools/load/*.h) $(DEPS_STAMP)

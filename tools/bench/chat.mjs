@@ -42,7 +42,7 @@ async function fan(name, readers, senders, targets) {
   const ways = { ours: { run: () => once('ours', name, options) }, floor: { run: () => once('floor', name, options) } };
   for (const peer of ['bun', 'ws', 'original']) {
     if (quick && (peer === 'original' || readers > 1000)) continue;
-    if (wanted(peer) && peerReady(peer)) ways[peer] = { rounds: peer === 'bun' ? few : Math.min(few, 3), run: () => once(peer, name, options) };
+    if (wanted(peer) && peerReady(peer)) ways[peer] = { rounds: peer === 'bun' ? few : Math.min(few, readers > 1000 ? 1 : 3), run: () => once(peer, name, options) };
   }
   const seen = await interleave(pairs, ways);
   const title = `${readers.toLocaleString('en')} readers, ${senders} senders with 4 under way`;
@@ -103,7 +103,7 @@ async function stored() {
 }
 
 async function stalled() {
-  const seen = await once('ours', 'stalled', ['--connections', 5000, '--senders', 5, '--outstanding', 4, '--stalled', 500, '--warm', 0.5, '--duration', quick ? 2 : 5]);
+  const seen = await once('ours', 'stalled', ['--connections', 5000, '--senders', 5, '--outstanding', 4, '--stalled', 500, '--text', 500, '--warm', 0.5, '--duration', quick ? 3 : 6]);
   if (!seen) return [];
   return [
     row('5,000 readers at full rate, 500 never read: memory more than idle, MB', (seen.rss_peak_kb - seen.rss_connected_kb) / 1024, undefined, { own: true, most: 4 }),

@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import { note, out, portFree, say, serverStart } from './machine.mjs';
 
 // Exact, so that figures can be compared.
-const versions = { ws: '8.18.3', bun: '1.3.1' };
+const versions = { ws: '8.18.3', bun: '1.4.5' };
 const bunPackage = { x64: '@oven/bun-linux-x64', arm64: '@oven/bun-linux-aarch64' }[process.arch];
 const bunProgram = `build/npm-bench/bun/node_modules/${bunPackage}/bin/bun`;
 const libraries = `${resolve('build/peers/usr/lib')}/${{ x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch]}`;

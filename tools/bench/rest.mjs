@@ -1,6 +1,6 @@
 // The scenarios of `make bench` in which no message flows: memory, start, pages, the writer alone, sizes, and where the time goes.
 import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { cpuSeconds, data, failures, load, loadCore, median, note, off, out, oursStart, portFree, program, quick, rounds, seconds, seedFolder, seedMake, serverCore, serverStop, tokens } from './machine.mjs';
 import { nginxStart, peerReady, peerStart, perf, strace, toolEnvironment, wrk } from './peers.mjs';
 import { summary, wanted } from './chat.mjs';
@@ -134,14 +134,18 @@ async function page() {
   return rows;
 }
 
-// Another program, which says one line of JSON a batch: {"batch":40,"ours":…,"bare":…}, rows a second.
+// Another program's table: batch | ours | bare | ratio (quartiles) | …, in messages a second; a star: with random nonces.
 async function store() {
   if (!existsSync(`${out}/store_bench`)) return [{ what: 'the writer without network, batches of 1, 40, 400', against: 'bare SQLite' }];
-  const folder = mkdtempSync(`${out}/store-`);
-  const run = spawnSync('taskset', ['-c', serverCore, `${out}/store_bench`, ...(process.env.STORE_BENCH ?? '').split(' ').filter(Boolean)], { encoding: 'utf8', timeout: 60000, env: { ...process.env, BENCH_DATA: folder } });
+  const folder = `${data}-store`;
   rmSync(folder, { recursive: true, force: true });
-  return run.stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)).map((x) => (
-    { what: `the writer without network, batches of ${x.batch}: rows/s`, form: 'rate', ours: x.ours, other: x.bare, against: 'bare SQLite', ratio: x.ratio ?? x.ours / x.bare, least: 0.8 }));
+  mkdirSync(folder, { recursive: true });
+  const run = spawnSync('taskset', ['-c', serverCore, `${out}/store_bench`, 'compare', folder, quick ? '3' : '7'], { encoding: 'utf8', timeout: 90000 });
+  rmSync(folder, { recursive: true, force: true });
+  if (run.status !== 0) throw new Error(run.stderr);
+  return [...run.stdout.matchAll(/^\s*(\d+)(\*?)\s*\|\s*(\d+) \|\s*(\d+) \| ([\d.]+) \(([\d.]+) - ([\d.]+)\)/gm)].map(([, batch, star, ours, bare, ratio, low, high]) => ({
+    what: `the writer without network, batches of ${batch}${star ? ', random nonces' : ''}: messages/s`, form: 'rate', ours: Number(ours), other: Number(bare),
+    against: 'bare SQLite', ratio: Number(ratio), low: Number(low), high: Number(high), least: 0.8 }));
 }
 
 async function sizes() {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -121,6 +122,8 @@ void conns_connect(uint32_t count, uint32_t stalled) {
     }
     readers_count = count - stalled;
     for (uint32_t i = readers_count; i < count; i++) {
+        int little = 4096; // so that what waits, waits at the server
+        setsockopt(conns[i].fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
         epoll_ctl(poller, EPOLL_CTL_DEL, conns[i].fd, nullptr);
         rooms[0].readers--;
     }
