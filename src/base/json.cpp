@@ -8,6 +8,7 @@
 #include <new>
 
 #include "base/assert.h"
+#include "base/crypto.h"
 #include "base/unicode.h"
 
 #define RAPIDJSON_ASSERT(expression) CB_ASSERT(expression)
@@ -103,6 +104,12 @@ JsonRef json_parse(std::string_view text) {
     parsed->document.Populate(generator);
     if (!parsed->document.IsObject()) return {}; // null after an error, or another kind of value
     return {static_cast<const Value *>(&parsed->document)};
+}
+
+void json_forget() {
+    if (parsed != nullptr) parsed->~Parsed();
+    parsed = nullptr;
+    memory_wipe({first_chunk, sizeof first_chunk});
 }
 
 JsonRef json_get(JsonRef object, const char *key) {

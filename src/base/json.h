@@ -15,6 +15,9 @@ struct JsonRef {
 // UTF-8, on another kind of value, or when it is nested deeper than 16.
 JsonRef json_parse(std::string_view text);
 
+// Overwrites the document parsed last, which held a secret. Its values die.
+void json_forget();
+
 // The member of an object, or a null ref when `object` is null, is no object, or has no such member. Of two the first counts.
 JsonRef json_get(JsonRef object, const char *key);
 bool json_is_null(JsonRef v);   // true for JSON null only; a missing member is !v

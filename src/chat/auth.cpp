@@ -86,6 +86,8 @@ static void finish(AuthTask *t, Err err) {
     t->done(t);
     memory_wipe(t->password);
     memory_wipe(t->new_password);
+    memory_wipe(t->invite);
+    memory_wipe({t->token, sizeof t->token});
     arena_free(t->arena);
     free(t);
 }
@@ -214,6 +216,7 @@ static void hash_work(Job *job) {
         bool renew = t->kind == AuthKind::login && t->matched && password_outdated(t->stored_hash, o.password_memory_kib, o.password_ops);
         bool change = t->kind == AuthKind::password && t->matched;
         if (change) {
+            memory_wipe(buf_view(password));
             buf_clear(password);
             if (!unicode_nfc(t->new_password, password)) return;
         }

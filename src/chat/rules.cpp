@@ -3,58 +3,124 @@
 
 #include <string.h>
 
+#include "base/crypto.h"
 #include "base/limits.h"
 #include "base/unicode.h"
 
 namespace {
 
-// What attackers try first, of eight characters and more: folded and in byte order.
-constexpr const char *common_passwords[] = {
-    "00000000", "000000000", "0000000000", "01234567", "0123456789", "11111111", "111111111", "1111111111", "11112222", "11223344", "1122334455",
-    "112233445566", "12121212", "123123123", "123321123", "12341234", "12344321", "123454321", "1234554321", "12345678", "123456789", "1234567890",
-    "12345678910", "123456qwerty", "12345qwert", "1234qwer", "123654789", "123qwe123", "123qweasd", "13579246", "135792468", "147258369", "147852369",
-    "159357258", "159753456", "1q2w3e4r", "1q2w3e4r5t", "1q2w3e4r5t6y", "1qaz2wsx", "1qaz2wsx3edc", "1qazxsw2", "22222222", "24681357", "33333333",
-    "44444444", "456789123", "55555555", "66666666", "741852963", "77777777", "789456123", "87654321", "88888888", "963852741", "987456321",
-    "987654321", "9876543210", "99999999", "a1234567", "a12345678", "a123456789", "a1b2c3d4", "a1s2d3f4", "aa123456", "aaa111aaa", "aaaaaaaa",
-    "aaaaaaaaaa", "aabbccdd", "abc12345", "abc123456", "abcd1234", "abcdabcd", "abcde12345", "abcdefgh", "abcdefghi", "abcdefghij", "access14",
-    "admin123", "admin1234", "admin12345", "admin123456", "adminadmin", "administrator", "alexander", "alexandra", "angel123", "arsenal1", "asdf1234",
-    "asdfasdf", "asdfghjk", "asdfghjkl", "asdfqwer", "autumn2024", "azerty123", "azertyui", "azertyuiop", "babygirl", "babygirl1", "barcelona",
-    "baseball", "baseball1", "basketball", "batman123", "benjamin", "blessed1", "blink182", "bonjour1", "butterfly", "changeme", "changeme1",
-    "changeme123", "charlie1", "charlotte", "chatchat", "chatroom", "chatterbox", "chatterbox1", "cheese123", "chelsea1", "chocolate", "christian",
-    "christopher", "computer", "computer1", "contrasena", "corvette", "cowboys1", "cupcake1", "danielle", "december", "december1", "default1",
-    "dragon12", "dragon123", "elizabeth", "eminem123", "facebook", "facebook1", "fernando", "ferrari1", "football", "football1", "francisco",
-    "freedom1", "gabriela", "geheim123", "google123", "guest123", "guestguest", "hallo123", "hallohallo", "hannah123", "harley12", "hello123",
-    "hello1234", "hellohello", "helloworld", "hunter12", "ilovegod", "iloveme1", "iloveu12", "iloveyou", "iloveyou!", "iloveyou1", "iloveyou2",
-    "instagram", "internet", "internet1", "isabella", "january1", "jennifer", "jessica1", "jesus123", "jesuschrist", "jonathan", "jordan23",
-    "juventus", "killer123", "lakers24", "letmein!", "letmein1", "letmein123", "linkedin", "liverpool", "liverpool1", "lkjhgfdsa", "login123",
-    "loginlogin", "losenord", "lovelove", "loveme123", "loveyou1", "lozinka1", "manchester", "marlboro", "master12", "master123", "maverick",
-    "mercedes", "metallica", "michael1", "michelle", "midnight", "midnight1", "minecraft", "minecraft1", "mnbvcxz1", "monkey12", "monkey123",
-    "motdepasse", "mudar123", "mustang1", "mypassword", "nicholas", "ninja123", "nirvana1", "november", "p@$$w0rd", "p@ssw0rd", "p@ssword",
-    "pa$$w0rd", "pa$$word", "parola123", "pass1234", "pass12345", "pass123456", "pass@123", "pass@word1", "passpass", "passw0rd", "passw0rd1",
-    "password", "password!", "password1", "password1!", "password12", "password123", "password1234", "passwords", "passwort", "passwort1",
-    "passwort123", "patricia", "peaches1", "poiuytrewq", "pokemon1", "pokemon123", "porsche1", "princess", "princess1", "q1w2e3r4", "q1w2e3r4t5",
-    "qazwsx123", "qazwsxedc", "qqqqqqqq", "qwe123qwe", "qweasdzxc", "qweqweqwe", "qwer1234", "qwerasdf", "qwerqwer", "qwert123", "qwerty12",
-    "qwerty123", "qwerty1234", "qwerty12345", "qwerty123456", "qwertyui", "qwertyuiop", "qwertyuiop123", "qwertz123", "qwertzui", "qwertzuiop",
-    "rainbow1", "realmadrid", "root1234", "rootroot", "salasana", "samantha", "samsung1", "schatz123", "scooter1", "sebastian", "secret12",
-    "secret123", "senha123", "september", "server123", "sexysexy", "shadow12", "shadow123", "slipknot", "snowball", "softball", "soleil123",
-    "sommer123", "spiderman", "spring2024", "starwars", "starwars1", "steelers", "strawberry", "summer12", "summer123", "summer2023", "summer2024",
-    "summer2025", "sunshine", "sunshine1", "superman", "superman1", "temp1234", "temporary", "test1234", "test12345", "tester123", "testing1",
-    "testing123", "testtest", "tinkerbell", "toor1234", "topsecret", "trustno1", "unicorn1", "veronica", "victoria", "wachtwoord", "welcome1",
-    "welcome12", "welcome123", "welcome2", "welkom01", "welkom123", "whatever", "whatever1", "whatsapp", "winter123", "winter2024", "winter2025",
-    "xxxxxxxx", "yankees1", "youtube1", "zaq12wsx", "zaq1xsw2", "zaq1zaq1", "zxcvasdf", "zxcvbnm,", "zxcvbnm1", "zxcvbnm123", "zzzzzzzz",
-};
+// What attackers try first: words that people lengthen by a few digits or signs. One text and not a table, whose pointers the loader would have to set; it is looked through
+// once a registration. Written by hand.
+constexpr char common_words[] =
+    " "
+    "aaaaaaaa aaaaaaaaaa aaalllaaa aabbccdd aal2 aaron abcd abcdabcd abcdefgh abcdefghi abcdefghij abcdel abcl abcl2 abigail access adidas admin "
+    "adminadmin administrator adminl adminl2 al2e al2ea al2eas alb2ced alexander alexandra alexis als2def alyssa amanda america andrea andrew angel "
+    "angela angels anthony apple apples arsenal as asdf asdfasdf asdfgh asdfghjk asdfghjkl asdfqwer ashley asshole austin autumn azerty azertyui "
+    "azertyuiop babyboy babygirl badboy bailey banana barbie barcelona baseball basketball batman beautiful benjamin bitch blahblah blessed blink "
+    "bonjour booboo brandon brittany bubbles business buster butter buttercup butterfly california cameron canada carlos carolina caroline carpenter "
+    "casper celtic challenge champion changeme charlie charlotte chatchat chatroom chatterbox cheerleader cheese chelsea cherry chester chevrolet "
+    "chicken china chocolate chris christian christmas christopher claudia cocacola coffee comanche computer concrete contrasena cookie corvette "
+    "courtney cowboy cowboys creative cristina crusader crystal cupcake daddy dancing daniel daniela danielle darkness darkstar david december default "
+    "delicious dennis destiny diamond diego dinosaur director discovery doctorwho dolphin dolphins donald dragon dreamer eagles easter ee eeaa "
+    "einstein electric elephant elizabeth eminem emmanuel english enterprise estrella eternity explorer facebook fatima favorite february federico "
+    "fernando ferrari fireball firebird fishing fitness florida flower flowers fluffy football forever fountain france francisco frank freddy frederic "
+    "freedom friend friends fuckoff fuckyou gabriel gabriela gandalf gangster garfield geheim george germany geronimo giants ginger giovanni golden "
+    "golfer google gorgeous graduate grandma greatest greenday guest guestguest guitar gunner hallo hallohallo hammer hannah happy hardcore harley "
+    "harrypotter heather hellfire hello hellohello hellokitty helloworld highland hockey hollywood homework honda honey horses house hunter hurricane "
+    "iceman ilovegod iloveme iloveu iloveyou india infinity instagram internet iphone ironman isabella jackass jackson jaguar jamaica january jasmine "
+    "jason jennifer jeremy jessica jesus jesuschrist johnny jonasbrothers jonathan jordan joseph joshua junior justice justin juventus katherine "
+    "kawasaki killer kimberly kingkong kitten knight l lacrosse ladybug lakers lauren lavender legend leonardo letmein linda linkedin liverpool "
+    "lkjhgfdsa ll login loginlogin lollipop london lorenzo losenord loulou love lovelove lovely loveme lovers loveyou lozinka lucky macintosh madison "
+    "madonna maggie magnolia manchester marathon margarita mariana marina marine marlboro marshall martin marvin master matrix matthew maverick "
+    "maxwell megadeth melissa memphis mercedes mercury merlin metallica mexico michael michelle mickey midnight miguel miller minecraft miracle "
+    "mitchell mnbvcxz mommy money monika monkey monster montana moonlight morgan morpheus motdepasse mother motorola mountain mozart mudar murphy "
+    "music musician mustang mylove mypassword napoleon naruto natalia natalie natasha nathan natural nebraska newcastle newyork nicholas nicole ninja "
+    "nintendo nirvana nopassword nosferatu notebook nothing november o october oo operator orange overlord packers pakistan panasonic pantera panther "
+    "paradise paris parola pass passat passaword passl passl2 passpass passport password password1 passwords passwort patricia peaches peanut penelope "
+    "penguin pepper peterpan phantom phoenix picasso pikachu platinum playboy player please pleasure poiuytrewq pokemon police porsche poseidon "
+    "precious president preston pretty princesa princess pumpkin purple pussy pyramid q2weear q2weearst q2weearst6y qaz2wsx qaz2wsxeedc qazwsx "
+    "qazwsxedc qazxsw qlw2eer qlw2eerat qqqqqqqq qwe qweasd qweasdzxc qwel2eqwe qweqweqwe qwer qwerasdf qwerqwer qwert qwerty qwertyl qwertyl2 "
+    "qwertyui qwertyuiop qwertz qwertzui qwertzuiop rabbit rachel raiders rainbow rammstein ranger rangers rasputin realmadrid rebecca redskins redsox "
+    "remember republic richard richmond roadrunner robert rocket rockstar ronaldo root rootroot rosebud running russia s s6 s6qwerty s6t sa sabrina "
+    "salasana samantha sammy samsung sandra sandwich santaclaus santiago sasuke sayang scarface schatz scooby scooter scorpion scotland sebastian "
+    "secret security senha september serenity server seven sexy sexysexy shadow shamrock shannon shithead silver silverado simple simpsons skateboard "
+    "skater skywalker slayer slipknot smackdown smokey snickers snoopy snowball soccer softball soleil solution something sommer sophie southern "
+    "spartan spider spiderman spitfire spring sqwert ss stalker stargate startrek starwars steelers stella stephanie steven strawberry summer "
+    "sunflower sunshine superman supernova superstar sweetheart sweetie sweetpea sweety swordfish tamara taylor teacher teamo temp temporary tennis "
+    "tequiero teresa terminator test teste tester testing testl testtest thailand thomas thunder thunderbird tiger tigers tigger timberland time "
+    "tinkerbell titanic tomcat toor topsecret tottenham toyota triangle trinity triumph trumpet trustno turtle twilight unicorn universe university "
+    "user vacation valentin valentina valentine vampire vanessa veronica victor victoria viking vincent violet virginia vladimir volleyball wachtwoord "
+    "warcraft warhammer warrior waterfall welcome welkom westside whatever whatsapp wildcats william willow wilson windows winner winter wizard "
+    "wolfgang wolverine wonderful wrestling xavier xxxxxxxx yamaha yankees yellow yesterday youtube zaql2wsx zaqlxsw zaqlzaq zelda zeppelin zxcv "
+    "zxcvasdf zxcvbnm zzzzzzzz ";
+// Ways over the keyboard, and through the alphabet; forwards and backwards.
+constexpr const char walks[] = "1234567890 abcdefghijklmnopqrstuvwxyz qwertyuiop asdfghjkl zxcvbnm qwertzuiop yxcvbnm azertyuiop qsdfghjklm wxcvbn "
+                               "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p zaq1xsw2cde3vfr4bgt5nhy6mju7 1q2w3e4r5t6y7u8i9o0p q1w2e3r4t5y6u7i8o9p0 147258369 159753 741852963 789456123 "
+                               "123654789 qazwsxedcrfvtgbyhnujm 0123456789 11223344556677889900 13579246801357 24681357902468";
 
-bool password_common(std::string_view folded) {
-    size_t low = 0, high = sizeof common_passwords / sizeof common_passwords[0];
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = folded.compare(common_passwords[middle]);
-        if (order == 0) return true;
-        if (order < 0) high = middle;
-        else low = middle + 1;
+bool letter(char c) { return (c >= 'a' && c <= 'z') || (unsigned char)c >= 0x80; }
+
+char plain(char c) {
+    static const char written[] = "@43!10$57", meant[] = "aaellosst"; // p@55w0rd
+    const char *at = c ? strchr(written, c) : nullptr;
+    return at ? meant[at - written] : c;
+}
+
+bool is_word(std::string_view text) {
+    ScopedBuf wanted;
+    buf_add_char(wanted, ' ');
+    for (char c : text) buf_add_char(wanted, plain(c));
+    buf_add_char(wanted, ' ');
+    bool found = std::string_view(common_words).find(buf_view(wanted)) != std::string_view::npos;
+    memory_wipe(buf_view(wanted));
+    return found;
+}
+
+// A word with at most four signs before and behind it.
+bool is_lengthened_word(std::string_view text) {
+    if (is_word(text)) return true;
+    for (int i = 0; i < 4 && !text.empty() && !letter(text.back()); i++) {
+        text.remove_suffix(1);
+        if (is_word(text)) return true;
+    }
+    for (int i = 0; i < 4 && !text.empty() && !letter(text.front()); i++) text.remove_prefix(1);
+    return is_word(text);
+}
+
+// "asdfasdf", "11111111", "12312312": at most four signs, again and again.
+bool is_repetition(std::string_view text) {
+    for (size_t period = 1; period <= 4; period++) {
+        size_t same = period;
+        while (same < text.size() && text[same] == text[same - period]) same++;
+        if (same == text.size()) return true;
     }
     return false;
 }
+
+size_t walk_length(std::string_view text, int step) {
+    size_t longest = 0;
+    for (size_t begin = 0; begin < sizeof walks - 1; begin++) {
+        size_t n = 0;
+        for (size_t at = begin; n < text.size() && at < sizeof walks - 1 && walks[at] == text[n] && text[n] != ' '; at += (size_t)step) n++;
+        if (n > longest) longest = n;
+    }
+    return longest;
+}
+
+// "qwertyuiop", "1qaz2wsx", "qweasdzxc", "87654321", "abcd1234": ways of at least three keys, of which two may be left at the end.
+bool is_walk(std::string_view text) {
+    while (text.size() > 2) {
+        size_t on = walk_length(text, 1), back = walk_length(text, -1), n = on > back ? on : back;
+        size_t same = 1;
+        while (same < text.size() && text[same] == text[0]) same++;
+        if (same > n) n = same;
+        if (n < 3) return false;
+        text.remove_prefix(n);
+    }
+    return true;
+}
+
+bool password_common(std::string_view folded) { return is_repetition(folded) || is_walk(folded) || is_lengthened_word(folded); }
 
 bool name_char(int32_t c) { return unicode_is_letter_or_digit(c) || c == '_' || c == '-' || c == '.'; }
 
@@ -123,12 +189,12 @@ Err rules_username(std::string_view name, Buf *key) {
 Err rules_password(std::string_view password, std::string_view username) {
     if (password.size() > password_chars_max * 16) return Err::bad_password; // before any work on it
     ScopedBuf nfc, folded, folded_username;
-    if (!unicode_nfc(password, nfc)) return Err::bad_password;
+    if (!unicode_nfc(password, nfc) || !unicode_fold_key(password, folded) || !unicode_fold_key(username, folded_username)) return Err::bad_password;
     size_t chars = utf8_count(buf_view(nfc));
-    if (chars < password_chars_min || chars > password_chars_max) return Err::bad_password;
-    if (!unicode_fold_key(password, folded) || !unicode_fold_key(username, folded_username)) return Err::bad_password;
-    if (buf_view(folded) == buf_view(folded_username) || password_common(buf_view(folded))) return Err::bad_password;
-    return Err::ok;
+    bool good = chars >= password_chars_min && chars <= password_chars_max && buf_view(folded) != buf_view(folded_username) && !password_common(buf_view(folded));
+    memory_wipe(buf_view(nfc));
+    memory_wipe(buf_view(folded));
+    return good ? Err::ok : Err::bad_password;
 }
 
 Err rules_room_name(std::string_view name, Buf *clean, Buf *key) {

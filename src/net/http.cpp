@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/crypto.h"
 #include "base/metrics.h"
 #include "net/http_internal.h"
 
@@ -280,6 +281,7 @@ size_t http_input(Conn *c, const char *data, size_t len) {
         }
     } else {
         taken = take_body(in, data, len);
+        memory_wipe({data, taken}); // it may be a password, and has been copied
     }
     if (in->err != Err::ok) {
         http_fail(c, in->err, in->sentence);
@@ -300,6 +302,8 @@ void http_free(Conn *c) {
     HttpIn *in = c->http;
     if (in == nullptr) return;
     c->http = nullptr;
+    memory_wipe(buf_view(in->head)); // tokens, and passwords
+    memory_wipe(buf_view(in->body));
     buf_free(in->body);
     buf_free(in->cookies);
     if (spare == nullptr && in->head.cap <= spare_head_bytes_max) {

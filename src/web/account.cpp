@@ -66,6 +66,7 @@ static void enter(Call *call, AuthKind kind) {
     t->password = arena_copy(t->arena, password);
     t->invite = arena_copy(t->arena, invite);
     t->has_invite = has_invite && !invite.empty();
+    json_forget();
     auth_begin(t);
 }
 
@@ -161,6 +162,7 @@ void post_password(Call *call) {
     t->keep_session = call->session->id;
     t->password = arena_copy(t->arena, old_password);
     t->new_password = arena_copy(t->arena, new_password);
+    json_forget();
     auth_begin(t);
 }
 

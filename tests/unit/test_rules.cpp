@@ -102,12 +102,16 @@ static void passwords(void **) {
     } rows[] = {
         {"correct horse battery", "alice", true},
         {"x7#kQ9!z", "alice", true},
-        {"        \xc3\xa4", "alice", true}, // spaces are characters
-        {repeat("z", 127, "y"), "alice", true},
-        {repeat("\xf0\x9f\x91\x8d", 8), "alice", true},
+        {"x 7 q \xc3\xa4k", "alice", true}, // spaces are characters
+        {repeat("zq7x ", 25, "abc"), "alice", true},
+        {repeat("\xf0\x9f\x91\x8d\xf0\x9f\x8e\x89", 4), "alice", true},
+        {"dragonfly over the lake", "alice", true},
+        {"monkey-wrench", "alice", true},
+        {"hunter2 and I", "alice", true},
+        {"4815162342", "alice", true},
         {"x7#kQ9!", "alice", false},
         {"", "alice", false},
-        {repeat("z", 129), "alice", false},
+        {repeat("zq7x ", 25, "abcd"), "alice", false},
         {repeat("z", 60000), "alice", false},
         {repeat("\xcc\x81", 30000), "alice", false},
         {"alexandria", "alexandria", false},
@@ -119,10 +123,23 @@ static void passwords(void **) {
         {"\xef\xbd\x90" "assword", "alice", false}, // fullwidth p
         {"12345678", "alice", false},
         {"zxcvbnm,", "alice", false},
-        {"!qaz2wsx", "alice", true},
+        {"!qaz2wsx", "alice", false},
+        {"monkey123", "alice", false}, // a word and what people put behind it
+        {"Dragon2020", "alice", false},
+        {"123Dragon!", "alice", false},
+        {"p@$$w0rd99", "alice", false},
+        {"qweasdzxc", "alice", false}, // ways over the keyboard
+        {"1qaz2wsx3edc", "alice", false},
+        {"poiuytrewq", "alice", false},
+        {"abcd1234", "alice", false},
+        {"11223344", "alice", false},
+        {"asdfasdf", "alice", false}, // again and again
+        {"12312312", "alice", false},
+        {"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4", "alice", false},
+        {"chatterbox", "alice", false}, // ourselves
         {"zaq1zaq1", "alice", false},
         {"iloveyou", "alice", false},
-        {"00000000", "alice", false}, // the list's first and last
+        {"00000000", "alice", false}, // one sign
         {"zzzzzzzz", "alice", false},
         {"aeio\xcc\x81u\xcc\x81" "123", "alice", true},
         {"a" ACUTE "bcdefg", "alice", false}, // eight as sent, seven in NFC
