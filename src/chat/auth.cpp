@@ -162,7 +162,8 @@ static Err check_registration(const AuthTask *t) {
     if (Err err = rules_username(t->name, &key); err != Err::ok) return err;
     if (Err err = rules_password(t->password, t->name); err != Err::ok) return err;
     if (Err err = hub_check_words(hub, t->name); err != Err::ok) return err;
-    return model_user_by_name(&hub->model, t->name) ? Err::name_taken : Err::ok;
+    // An invitation is judged by the transaction, before the name: else a guessed one would tell which names are taken where registration is closed.
+    return !t->has_invite && model_user_by_name(&hub->model, t->name) ? Err::name_taken : Err::ok;
 }
 
 // --- login: read the hash, verify, perhaps renew it, session
