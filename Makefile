@@ -129,7 +129,7 @@ UNIT_OBJECTS = $(UNIT_SHARED:tests/unit/%.cpp=$(UNIT)/obj/%.o)
 
 # ---------------------------------------------------------------- what people type
 
-.PHONY: all help run lib unit test conform ws-echo check tidy bench bench-quick bench-programs load fuzz sim release test-release install clean distclean FORCE
+.PHONY: all help run lib unit test conform ws-echo check tidy bench bench-quick bench-programs load fuzz flood sim release test-release install clean distclean FORCE
 
 all: $(OUT)/chatterbox ## build the program: build/chatterbox (the default)
 
@@ -186,6 +186,9 @@ fuzz-corpus: ## what fuzzing has found is minimised into tests/fuzz/corpus
 
 sim: $(OUT)/sim/run $(OUT)/sim/differ ## simulate: SEED=1 STEPS=300 one seed with a trace, SEEDS=10000 that many (1000)
 	@OUT=$(OUT) tests/sim/many
+
+flood: all ## attack it in ten ways beside good clients; p99 and peak memory (SECONDS=10 SCALE=300)
+	node tests/flood/run.mjs $(T)
 
 release: ## small static files for boards, build/release/ (ARCH=arm64 makes one, else all five)
 	tools/release $(NAMED_ARCH)

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "chat/auth.h"
 #include "greeting.h"
+#include "memory_bound.h"
 #include "notify.h"
 #include "server_control.h"
 #include "web/api.h"
@@ -323,6 +324,11 @@ int server_run(Options *o) {
     notify_open();
     if (!raise_limits() || !start_net(&error) || !give_up_files(&error) || !start_chat(words, &error) || !control_start(&loop, &hub, o->data, &error)) return start_failed(error, 1);
     greeting_look(o);
+    MemoryBound bound = memory_bound(o, hash_threads());
+    auto mb = [](uint64_t bytes) { return static_cast<unsigned long long>(bytes / 1'000'000); };
+    log_info("memory bound: %llu MB = %llu for itself + %llu hashing passwords + %llu waiting for the disk + %u connections of at most %llu KB; accounts and rooms on top",
+             mb(bound.total), mb(bound.fixed), mb(bound.hashing), mb(bound.writing),
+             static_cast<unsigned>(bound.connections / bound.one_connection), mb(bound.one_connection * 1000));
     if (!give_up_calls(&error)) return start_failed(error, 1);
     uv_prepare_init(&loop, &end_of_turn);
     uv_prepare_start(&end_of_turn, turn);

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/crypto.h"
 #include "base/metrics.h"
 #include "net/deflate.h"
 
@@ -72,7 +73,12 @@ void peer_has_shut(Conn *c) {
 void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     Conn *c = (Conn *)stream->data;
     if (n == 0 || c->state == ConnState::gone) return;
-    if (n > 0) return conn_feed(c, {buf->base, (size_t)n});
+    if (n > 0) {
+        bool is_request = c->state != ConnState::socket;
+        conn_feed(c, {buf->base, (size_t)n});
+        if (is_request) memory_wipe({buf->base, (size_t)n}); // it may hold a password or a token, and what is needed of it has been copied
+        return;
+    }
     if (n != UV_EOF) return conn_end(c);
     c->eof = true;
     update_reading(c);

@@ -281,7 +281,6 @@ size_t http_input(Conn *c, const char *data, size_t len) {
         }
     } else {
         taken = take_body(in, data, len);
-        memory_wipe({data, taken}); // it may be a password, and has been copied
     }
     if (in->err != Err::ok) {
         http_fail(c, in->err, in->sentence);

@@ -1,0 +1,11 @@
+// A server's peak memory, and the bound that it printed at its start.
+
+import { readFileSync } from 'node:fs'
+
+export const peak = server => 1024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))[1])
+
+export function bound(server) {
+  const line = server.lines.findLast(l => /memory bound: \d+ MB/.test(l))
+  if (!line) throw new Error('no line about the memory bound')
+  return 1e6 * Number(/memory bound: (\d+) MB/.exec(line)[1])
+}

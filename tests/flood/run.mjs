@@ -1,0 +1,30 @@
+// `make flood`: each attack against a server of its own with good clients beside. Prints their p99 quiet and under attack, what the attackers were
+// answered, and the server's peak memory beside the bound that it printed at its start. SECONDS=… for each half (10), SCALE=… attackers (300),
+// and a part of a name selects. Ends with an error when a good client was not served, an answer is missing, or the bound was passed.
+
+import { startServer } from '../support/server.mjs'
+import { accomplices, attacks } from './attacks.mjs'
+import { goodClients, p99 } from './good.mjs'
+import { bound, peak } from './memory.mjs'
+
+const seconds = Number(process.env.SECONDS || 10), scale = Number(process.env.SCALE || 300)
+const wanted = process.argv[2] ?? ''
+const until = s => { const end = Date.now() + s * 1000; return () => Date.now() > end }
+let bad = 0
+console.log(`${'attack'.padEnd(20)} p99 quiet  attacked  ratio   peak MB  bound MB  answers`)
+for (const [name, { act, must = [] }] of Object.entries(attacks)) {
+  if (!name.includes(wanted)) continue
+  const server = await startServer({ args: ['--max-sockets', '2000', '--login-rate', '10', '--message-rate', '20/5', '--request-rate', '100/50', '--deflate', 'on', '--max-sockets-per-user', '2000'] })
+  const people = await accomplices(server, 8), good = await goodClients(server)
+  // A good client writes five messages a second, as it may.
+  const quiet = await good.talk(until(seconds), 120)
+  const over = until(seconds)
+  const [under, count] = await Promise.all([good.talk(over, 120), act(server, { over, scale, people })])
+  const missing = must.filter(what => !count[what])
+  const row = [p99(quiet), p99(under), p99(under) / p99(quiet), peak(server) / 1e6, bound(server) / 1e6]
+  console.log(`${name.padEnd(20)} ${row.map((n, i) => n.toFixed(i === 4 ? 0 : 1).padStart(9)).join('')}  ${JSON.stringify(count)}${missing.length ? `  MISSING ${missing}` : ''}`)
+  if (missing.length || peak(server) > bound(server)) bad++
+  good.cut()
+  await server.stop()
+}
+process.exit(bad ? 1 : 0)
