@@ -95,8 +95,10 @@ export const attacks = {
           s.write(`GET /ws?token=${people[i % people.length].token} HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`)
           return s
         })
-        await sleep(500)
+        // All at once, and when all have their answer (or have waited long enough) all at once again.
+        for (let waited = 0; waited < 100 && sockets.some(s => !s.destroyed && !s.bytesRead); waited++) await sleep(50)
         sockets.forEach(s => s.destroy())
+        await sleep(100)
       }
       return count
     },

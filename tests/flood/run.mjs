@@ -2,6 +2,8 @@
 // answered, and the server's peak memory beside the bound that it printed at its start. SECONDS=… for each half (10), SCALE=… attackers (300),
 // and a part of a name selects. Ends with an error when a good client was not served, an answer is missing, or the bound was passed.
 
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { startServer } from '../support/server.mjs'
 import { accomplices, attacks } from './attacks.mjs'
 import { goodClients, p99 } from './good.mjs'
@@ -11,15 +13,25 @@ const seconds = Number(process.env.SECONDS || 10), scale = Number(process.env.SC
 const wanted = process.argv[2] ?? ''
 const until = s => { const end = Date.now() + s * 1000; return () => Date.now() > end }
 let bad = 0
+
+/** The attack, from another process: the counts of its answers, and `ended` to know when it is over. */
+function attack(name, server, people) {
+  const what = JSON.stringify({ name, server: { host: server.host, port: server.port, url: server.url }, seconds, scale, people })
+  const child = spawn(process.execPath, [fileURLToPath(new URL('attacker.mjs', import.meta.url)), what], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = '', ended = false
+  child.stdout.on('data', chunk => { text += chunk })
+  const counts = new Promise(done => child.on('close', () => { ended = true; done(text ? JSON.parse(text) : {}) }))
+  return { counts, over: () => ended }
+}
 console.log(`${'attack'.padEnd(20)} p99 quiet  attacked  ratio   peak MB  bound MB  answers`)
-for (const [name, { act, must = [] }] of Object.entries(attacks)) {
+for (const [name, { must = [] }] of Object.entries(attacks)) {
   if (!name.includes(wanted)) continue
   const server = await startServer({ args: ['--max-sockets', '2000', '--login-rate', '10', '--message-rate', '20/5', '--request-rate', '100/50', '--deflate', 'on', '--max-sockets-per-user', '2000'] })
   const people = await accomplices(server, 8), good = await goodClients(server)
   // A good client writes five messages a second, as it may.
   const quiet = await good.talk(until(seconds), 120)
-  const over = until(seconds)
-  const [under, count] = await Promise.all([good.talk(over, 120), act(server, { over, scale, people })])
+  const by = attack(name, server, people.map(({ token }) => ({ token })))
+  const [under, count] = await Promise.all([good.talk(by.over, 120), by.counts])
   const missing = must.filter(what => !count[what])
   const row = [p99(quiet), p99(under), p99(under) / p99(quiet), peak(server) / 1e6, bound(server) / 1e6]
   console.log(`${name.padEnd(20)} ${row.map((n, i) => n.toFixed(i === 4 ? 0 : 1).padStart(9)).join('')}  ${JSON.stringify(count)}${missing.length ? `  MISSING ${missing}` : ''}`)
