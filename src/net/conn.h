@@ -71,6 +71,8 @@ void conn_set_owner(Conn *c, void *owner);
 void conn_set_authenticated(Conn *c);
 
 // --- sending on a WebSocket
+// Starts to bring into the processor's cache what a flush will look at, for who is served soon: in a round of a thousand, each one's has gone cold since the last.
+void conn_prefetch(const Conn *c);
 // True while something is under way to the kernel: nothing can be flushed until `writable`.
 bool conn_busy(const Conn *c);
 // Bytes in the private queue and under way.

@@ -357,6 +357,8 @@ void sockets_turn() {
         uint32_t n = all_count;
         for (uint32_t i = 0; i < n; i++) {
             uint32_t at = first_served + i < n ? first_served + i : first_served + i - n;
+            if (at + 8 < all_count) __builtin_prefetch(&all[at + 8]->reader), __builtin_prefetch(all[at + 8]);
+            if (at + 4 < all_count) conn_prefetch(all[at + 4]->conn);
             if (at < all_count && all[at]->reader.state == ReaderState::live) serve(all[at]);
         }
         // Who closes is replaced by the last in the list, which may so have been passed over: once more round.
