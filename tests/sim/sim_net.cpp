@@ -4,6 +4,7 @@
 #include "sim.h"
 #include "sim_store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,19 +180,6 @@ int uv_read_stop(uv_stream_t *stream) {
     return 0;
 }
 
-int uv_try_write(uv_stream_t *stream, const uv_buf_t bufs[], unsigned count) {
-    Wire *w = wire_of(stream);
-    if (w->is_cut && !w->is_deaf) return UV_EPIPE;
-    size_t taken = 0;
-    for (unsigned i = 0; i < count; i++) {
-        size_t n = put_down(w, {bufs[i].base, bufs[i].len});
-        if (net_sim_watch) net_sim_watch(w, {bufs[i].base, n});
-        taken += n;
-        if (n < bufs[i].len) break;
-    }
-    return taken ? (int)taken : UV_EAGAIN;
-}
-
 int uv_write(uv_write_t *req, uv_stream_t *stream, const uv_buf_t bufs[], unsigned count, uv_write_cb done) {
     Wire *w = wire_of(stream);
     promise(!w->req && count <= 2, "two writes under way on a connection");
@@ -215,11 +203,42 @@ int uv_fileno(const uv_handle_t *h, uv_os_fd_t *fd) {
     return w ? 0 : UV_EBADF;
 }
 
-// The one call of the net that goes past libuv: our side is shut, what the client sends is still read.
-int shutdown(int fd, int) noexcept {
+// The calls of the net that go past libuv.
+
+static Wire *wire_of_fd(int fd) {
     for (Wire *w : wires)
-        if ((int)(1'000'000 + w->id) == fd) w->server_shut = true;
+        if ((int)(1'000'000 + w->id) == fd) return w;
+    return nullptr;
+}
+
+// Our side is shut, what the client sends is still read.
+int shutdown(int fd, int) noexcept {
+    if (Wire *w = wire_of_fd(fd)) w->server_shut = true;
     return 0;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int) {
+    Wire *w = wire_of_fd(fd);
+    errno = EPIPE;
+    if (!w || (w->is_cut && !w->is_deaf)) return -1;
+    size_t taken = 0;
+    for (size_t i = 0; i < message->msg_iovlen; i++) {
+        std::string_view piece = {static_cast<char *>(message->msg_iov[i].iov_base), message->msg_iov[i].iov_len};
+        size_t n = put_down(w, piece);
+        if (net_sim_watch) net_sim_watch(w, piece.substr(0, n));
+        taken += n;
+        if (n < piece.size()) break;
+    }
+    errno = EAGAIN;
+    return taken ? (ssize_t)taken : -1;
+}
+
+ssize_t send(int fd, const void *bytes, size_t len, int flags) {
+    struct iovec piece = {const_cast<void *>(bytes), len};
+    struct msghdr message = {};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    return sendmsg(fd, &message, flags);
 }
 
 void uv_close(uv_handle_t *h, uv_close_cb cb) {
