@@ -170,11 +170,12 @@ async function where() {
     lines.push(`${name}: user ${(quiet.cpu_user / quiet.cpu * 100).toFixed(0)} %, kernel ${(quiet.cpu_system / quiet.cpu * 100).toFixed(0)} % of ${quiet.cpu.toFixed(2)} cores; ` +
       `${quiet.per_write.toFixed(1)} frames a write${quiet.per_commit > 0 ? `, ${quiet.per_commit.toFixed(1)} operations a commit` : ''}; the load used ${quiet.cpu_load.toFixed(2)} cores`);
     if (strace()) {
+      const busy = load(server, 'where', [...who(name), ...options, '--duration', 4]);
+      await new Promise((resolve) => setTimeout(resolve, 1800)); // all are connected
       const tracer = spawn(strace(), ['-c', '-f', '-p', String(server.pid)], { env: { ...process.env, ...toolEnvironment } });
       let counted = '';
       tracer.stderr.on('data', (text) => (counted += text));
-      const busy = load(server, 'where', [...who(name), ...options, '--duration', 2]);
-      setTimeout(() => tracer.kill('SIGINT'), 2500);
+      setTimeout(() => tracer.kill('SIGINT'), 2000);
       await new Promise((resolve) => tracer.on('close', resolve));
       await busy;
       const calls = [...counted.matchAll(/^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$/gm)].map(([, n, call]) => ({ n: Number(n), call })).filter((x) => x.call !== 'total').sort((a, b) => b.n - a.n);
