@@ -25,8 +25,10 @@ struct Reading {
 
 // What somebody wrote, fit for one line of a message.
 void add_shown(Buf &error, std::string_view text) {
-    for (char c : text.substr(0, 100)) buf_add_char(error, (unsigned char)c < 0x20 || c == 0x7f ? '?' : c);
-    if (text.size() > 100) buf_add(error, "...");
+    size_t shown = text.size() < 100 ? text.size() : 100;
+    while (shown > 0 && shown < text.size() && ((unsigned char)text[shown] & 0xc0) == 0x80) shown--; // not inside a character
+    for (char c : text.substr(0, shown)) buf_add_char(error, (unsigned char)c < 0x20 || c == 0x7f ? '?' : c);
+    if (shown < text.size()) buf_add(error, "...");
 }
 
 void complain_unknown(Buf &error, std::string_view name) {

@@ -49,7 +49,11 @@ static AuthTask *attempt(Call *call, AuthKind kind, void (*done)(AuthTask *t)) {
     Address group = address_limit_group(call->r->client);
     t->address_group = arena_copy(t->arena, {reinterpret_cast<const char *>(group.bytes), sizeof group.bytes});
     std::string_view agent = http_header(call->r, "user-agent");
-    if (agent.size() > agent_bytes_max) agent = agent.substr(0, agent_bytes_max);
+    if (agent.size() > agent_bytes_max) {
+        size_t end = agent_bytes_max;
+        while (end > 0 && (static_cast<unsigned char>(agent[end]) & 0xc0) == 0x80) end--; // not inside a character, or it would be no UTF-8 at all
+        agent = agent.substr(0, end);
+    }
     if (utf8_valid(agent)) t->agent = arena_copy(t->arena, agent);
     return t;
 }

@@ -84,8 +84,10 @@ void reading_free(Reading &r) {
     buf_free(r.error);
 }
 
+bool input_is_utf8;
+
 void check_message(const Buf &b) {
-    CB_ASSERT(b.len > 0);
+    CB_ASSERT(b.len > 0 && (!input_is_utf8 || utf8_valid(buf_view(b)))); // what is cut is cut between characters
     for (char c : buf_view(b)) CB_ASSERT((unsigned char)c >= 0x20 && c != 0x7f);
 }
 
@@ -185,6 +187,7 @@ void check_words_file(std::string_view text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     FuzzInput in = fuzz_input(data, size);
+    input_is_utf8 = utf8_valid(in.rest);
     std::string_view text = fuzz_field(in);
     file_write(text);
     snprintf(config_flag, sizeof config_flag, "--config=%s", file_path);

@@ -97,6 +97,14 @@ test('a change of password needs the old one and ends every other session', asyn
   await mine.close()
 })
 
+test('the name of a browser is cut between characters', async () => {
+  const { token } = await register(server, 'edna')
+  const long = 'x'.repeat(199) + 'ää'
+  await http(server, 'POST', '/api/login', { json: { username: 'edna', password: PASSWORD }, headers: { 'User-Agent': Buffer.from(long).toString('latin1') } })
+  const { sessions } = await call(server, 'GET', '/api/me/sessions', { token }, 200)
+  assert.equal(sessions.find(s => !s.current).agent, 'x'.repeat(199))
+})
+
 test('sessions are listed and ended one by one, by their owner', async () => {
   const here = await register(server, 'dora')
   const res = await http(server, 'POST', '/api/login', { json: { username: 'dora', password: PASSWORD }, headers: { 'User-Agent': 'telescope/3' } })

@@ -105,6 +105,9 @@ static void flags_set_every_kind(void **) {
     assert_true(r.request_rate.burst == 7 && r.request_rate.per_second == 0.5);
 }
 
+#define TEN_TIMES(text) text text text text text text text text text text
+#define HUNDRED_ALMOST TEN_TIMES("aaaaaaaaa") "bbbbbbbbb"
+
 static void mistakes_say_what_and_how(void **) {
     static const struct {
         Line line;
@@ -139,6 +142,8 @@ static void mistakes_say_what_and_how(void **) {
         {{{"--registration", "ope"}}, "--registration ope: it must be one of open|invite|closed"},
         {{{"--registration", "open|invite"}}, "--registration open|invite: it must be one of open|invite|closed"},
         {{{"--registration", ""}}, "--registration : it must be one of open|invite|closed"},
+        // The 100th byte is inside a character.
+        {{{"--warnings", HUNDRED_ALMOST "\xc3\xa4\xc3\xa4"}}, "--warnings " HUNDRED_ALMOST "...: it must be a number from 0 to 1000"},
         {{{"--warnings", "many"}}, "--warnings many: it must be a number from 0 to 1000"},
         {{{"--warnings", "-1"}}, "--warnings -1: it must be a number from 0 to 1000"},
         {{{"--warnings", "1001"}}, "--warnings 1001: it must be a number from 0 to 1000"},
