@@ -2,6 +2,7 @@
 #include "base/crypto.h"
 
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -117,6 +118,21 @@ void sha1(std::string_view bytes, unsigned char out[20]) {
     for (int i = 0; i < 20; i++) out[i] = (unsigned char)(state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
+// The parts of an Argon2id string, each taken from *at: the number behind `name` (0: it is not there), and `bytes` in base64 behind a `$`.
+static unsigned long number_after(char **at, const char *name) {
+    size_t len = strlen(name);
+    return strncmp(*at, name, len) == 0 && (*at)[len] >= '1' && (*at)[len] <= '9' ? strtoul(*at + len, at, 10) : 0;
+}
+
+static bool bytes_after(char **at, unsigned char *out, size_t bytes) {
+    const char *text = *at + 1, *end;
+    size_t len = (bytes * 4 + 2) / 3, got;
+    if (strlen(text) < len) return false;
+    *at += 1 + len;
+    return sodium_base642bin(out, bytes, text, len, nullptr, &got, &end, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 && got == bytes &&
+           end == text + len;
+}
+
 // An empty view may have no address, and libsodium wants one.
 static const char *bytes_of_password(std::string_view password) { return password.empty() ? "" : password.data(); }
 
@@ -125,11 +141,23 @@ bool password_hash(std::string_view password, uint64_t memory_kib, uint64_t ops,
     return crypto_pwhash_str(out, bytes_of_password(password), password.size(), ops, (size_t)memory_kib * 1024) == 0;
 }
 
-bool password_verify(std::string_view hash, std::string_view password) {
+bool password_verify(std::string_view hash, std::string_view password, bool *failed) {
     char text[password_hash_max] = {}; // libsodium reads a string that ends in NUL
+    if (failed) *failed = false;
     if (hash.size() >= sizeof text) return false;
     memcpy(text, hash.data(), hash.size());
-    return crypto_pwhash_str_verify(text, bytes_of_password(password), password.size()) == 0;
+    // libsodium's own verification does not tell another password from memory that it did not get.
+    unsigned char salt[crypto_pwhash_SALTBYTES], wanted[32], got[sizeof wanted];
+    char *at = text;
+    unsigned long memory_kib = number_after(&at, "$argon2id$v=19$m="), ops = number_after(&at, ",t="), lanes = number_after(&at, ",p=");
+    bool is_usual = lanes == 1 && *at == '$' && bytes_after(&at, salt, sizeof salt) && *at == '$' && bytes_after(&at, wanted, sizeof wanted) && *at == 0;
+    if (!is_usual) return crypto_pwhash_str_verify(text, bytes_of_password(password), password.size()) == 0;
+    bool is_done = crypto_pwhash(got, sizeof got, bytes_of_password(password), password.size(), salt, ops, (size_t)memory_kib * 1024,
+                                 crypto_pwhash_ALG_ARGON2ID13) == 0;
+    bool is_equal = is_done && sodium_memcmp(got, wanted, sizeof got) == 0;
+    if (failed) *failed = !is_done;
+    sodium_memzero(got, sizeof got);
+    return is_equal;
 }
 
 bool password_outdated(std::string_view hash, uint64_t memory_kib, uint64_t ops) {

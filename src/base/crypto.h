@@ -26,6 +26,7 @@ void sha1(std::string_view bytes, unsigned char out[20]);       // RFC 3174
 // Argon2id. memory in KiB, at least 8; ops at least 1. Blocking: tens of milliseconds and `memory_kib` of memory, so call it on a worker.
 // False when memory was not to be had.
 bool password_hash(std::string_view password, uint64_t memory_kib, uint64_t ops, char out[password_hash_max]);
-bool password_verify(std::string_view hash, std::string_view password);
+// *failed (may be null): there was not enough memory to know.
+bool password_verify(std::string_view hash, std::string_view password, bool *failed = nullptr);
 // True when the hash was made with another cost than this one and should be renewed.
 bool password_outdated(std::string_view hash, uint64_t memory_kib, uint64_t ops);

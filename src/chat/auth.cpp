@@ -142,7 +142,7 @@ static void account_made(Hub *, StoreWrite *w) {
 }
 
 static void registration_hashed(AuthTask *t) {
-    if (!t->new_hash[0]) return finish(t, Err::unavailable);
+    if (!t->new_hash[0]) return finish(t, Err::overloaded);
     StoreWrite *w = hub_write_new(WriteKind::user_add, nullptr);
     w->name = arena_copy(w->arena, t->name);
     ScopedBuf key;
@@ -189,7 +189,7 @@ static void password_written(Hub *, StoreWrite *w) { finish(reinterpret_cast<Aut
 
 static void change_verified(AuthTask *t) {
     if (!t->matched || is_void(t)) return finish(t, Err::bad_credentials);
-    if (!t->new_hash[0]) return finish(t, Err::unavailable);
+    if (!t->new_hash[0]) return finish(t, Err::overloaded);
     StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
     w->user = t->user_id;
     w->text = arena_copy(w->arena, t->new_hash);
@@ -209,11 +209,11 @@ static void hash_work(Job *job) {
     if (t->stored_hash.empty() && t->kind == AuthKind::login) {
         // Nobody has that name. It takes as long as a wrong password does.
         char unused[password_hash_max];
-        (void)password_hash(buf_view(password), o.password_memory_kib, o.password_ops, unused);
+        t->no_memory = !password_hash(buf_view(password), o.password_memory_kib, o.password_ops, unused);
     } else if (t->kind == AuthKind::registration) {
         if (!password_hash(buf_view(password), o.password_memory_kib, o.password_ops, t->new_hash)) t->new_hash[0] = '\0';
     } else {
-        t->matched = password_verify(t->stored_hash, buf_view(password));
+        t->matched = password_verify(t->stored_hash, buf_view(password), &t->no_memory);
         bool renew = t->kind == AuthKind::login && t->matched && password_outdated(t->stored_hash, o.password_memory_kib, o.password_ops);
         bool change = t->kind == AuthKind::password && t->matched;
         if (change) {
@@ -230,6 +230,7 @@ static void hash_work(Job *job) {
 static void hash_done(Job *job) {
     auto *t = reinterpret_cast<AuthTask *>(job);
     if (t->given_up) return finish(t, Err::unavailable);
+    if (t->no_memory) return finish(t, Err::overloaded);
     switch (t->kind) {
     case AuthKind::registration: return registration_hashed(t);
     case AuthKind::login: return login_verified(t);

@@ -48,6 +48,7 @@ struct AuthTask {
     uint32_t passwords;             // of the user when it began: a password changed meanwhile makes the attempt void
     char new_hash[password_hash_max];
     bool matched, given_up;
+    bool no_memory;                 // to hash in: nothing is known of the password
     AuthOptions options;            // as they were when it began
 };
 
