@@ -52,6 +52,7 @@ int admin_help() {
            "Commands, on a running server too:\n");
     for (const UserCommand &c : user_commands) printf("  %s\n", c.help);
     printf("  backup FILE                                   a consistent copy of the database; to restore: stop, put it in place of chatterbox.db, start\n"
+           "  check                                         is the whole database sound? If not: what is wrong, and what to do (then the status is 1)\n"
            "  stop-words [TEXT]                             the words in force, or whether they stop TEXT (then the status is 1)\n"
            "  version                                       of this program and of the libraries in it\n\n"
            "Options (also CHATTERBOX_NAME in the environment, and `name = value` in the --config file):\n%.*s",
@@ -295,7 +296,7 @@ static int fail_about(int status, const char *sentence, const char *about, const
 }
 
 static bool is_command(const char *word) {
-    for (const char *known : {"user", "backup", "stop-words", "version"})
+    for (const char *known : {"user", "backup", "check", "stop-words", "version"})
         if (strcmp(word, known) == 0) return true;
     return false;
 }
@@ -313,6 +314,24 @@ static int stop_words(const Options *o, int argc, char **argv) {
     if (argc == 0) fwrite(text.data, 1, text.len, stdout);
     else puts(stopped ? "stopped" : "let through");
     return stopped ? 1 : 0;
+}
+
+// Reads only, beside a server too.
+static int check(const Options *o) {
+    ScopedBuf path, report, summary;
+    buf_printf(path, "%s/chatterbox.db", o->data);
+    buf_add_char(path, '\0');
+    if (access(path.data, R_OK) != 0) return fail_about(1, errno == ENOENT ? "there is no database in " : "the database cannot be read: ", o->data, "");
+    bool is_served = store_is_locked(o->data);
+    if (store_check_folder(o->data, &report, &summary)) {
+        printf("%s is sound: %.*s%s\n", path.data, static_cast<int>(summary.len), summary.data, is_served ? " (a server is running on it)" : "");
+        return 0;
+    }
+    fwrite(report.data, 1, report.len, stdout);
+    fprintf(stderr, "chatterbox: %s is not sound. Stop the server, copy the whole folder to a safe place, put the newest backup in the place of\n"
+                    "chatterbox.db (a copy made before an upgrade is called chatterbox.db.before-N) and start. Without one, `sqlite3 chatterbox.db .recover`\n"
+                    "saves what can be read. A disk that did this once will do it again.\n", path.data);
+    return 1;
 }
 
 static int version() {
@@ -354,6 +373,7 @@ int admin_run(int argc, char **argv) {
     if (!is_command(argv[0])) return fail_about(2, "there is no command ", argv[0], "; chatterbox --help lists them");
     if (!take_role(&argc, argv, &call.role)) return fail(2, "there is an option that this command does not know; chatterbox --help lists them");
     if (strcmp(argv[0], "version") == 0) return version();
+    if (strcmp(argv[0], "check") == 0) return argc > 1 ? fail(2, "usage: chatterbox check [--data DIR]") : check(&o);
     if (strcmp(argv[0], "stop-words") == 0) return argc > 2 ? fail(2, "usage: chatterbox stop-words [TEXT]") : stop_words(&o, argc - 1, argv + 1);
     if (argc > static_cast<int>(admin_words_max)) return fail(2, "there are too many arguments");
     for (int i = 0; i < argc; i++) call.words[call.words_count++] = argv[i];

@@ -1,4 +1,4 @@
-// The command line beside `serve`: user add|list|password|role|block|unblock|delete, backup, stop-words, version (PROTOCOL §5). There is one writer: where a server runs on the
+// The command line beside `serve`: user add|list|password|role|block|unblock|delete, backup, check, stop-words, version (PROTOCOL §5). There is one writer: where a server runs on the
 // data directory, a command goes through its control socket and takes effect at once; else it opens the database itself. Either way the same table of commands serves it.
 #pragma once
 

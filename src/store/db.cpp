@@ -130,6 +130,7 @@ static Failure failure_of(int rc, int error) {
 
 void db_note(Db &db, int rc, const char *what) {
     Failure failure = failure_of(rc, errno);
+    if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB) db.is_damaged = true;
     if (failure <= db.failure) return;
     db.failure = failure;
     snprintf(db.reason, sizeof db.reason, "%s: %s (%d)", what, db.handle ? sqlite3_errmsg(db.handle) : "closed", rc);

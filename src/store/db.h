@@ -28,6 +28,7 @@ struct Db {
     sqlite3 *handle = nullptr;
     sqlite3_stmt *statements[(int)Sql::count] = {};
     Failure failure = Failure::none; // the worst since db_forgive
+    bool is_damaged = false;         // a file that is no database, or whose pages make no sense, was ever met
     char reason[160] = "";           // of that one, for the log
 };
 
@@ -106,7 +107,10 @@ bool mentions_hold(std::string_view blob, int64_t user);
 
 // --- migrate.cpp
 
-// Brings the database up to the last step of `schema` (the text of schema.sql). An older one that is not new is copied to PATH.before-N first.
+// The number of the last step of `schema` (the text of schema.sql).
+int db_schema_version(const char *schema);
+// Brings the database up to it. An older one that is not new is copied first, to PATH.before-N, where N is the first step it lacks; of such copies the two newest
+// are kept.
 bool db_migrate(Db &db, const char *path, const char *schema, Buf *error);
 // A consistent copy of the database at `path` with an empty epoch, fsynced, replacing what was there. False, with a sentence in
 // *error, and nothing is left behind.

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 // --- schema steps
 
 static const char step_mark[] = "\n-- migration ";
@@ -42,9 +44,30 @@ static bool step_run(Db &db, const char *schema, int number, Buf *error) {
     return false;
 }
 
-bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
+int db_schema_version(const char *schema) {
     int known = 0;
     for (size_t length; step_find(schema, known + 1, &length);) known++;
+    return known;
+}
+
+static void copy_name(char out[PATH_MAX], const char *path, int step) { snprintf(out, PATH_MAX, "%s.before-%d", path, step); }
+
+// A copy made now is kept, and the one before it.
+static bool copy_before(Db &db, const char *path, int step, Buf *error) {
+    char copy[PATH_MAX];
+    copy_name(copy, path, step);
+    if (!db_copy(db, copy, error)) return false;
+    log_info("store: the database as it was is kept in %s", copy);
+    int older = 0;
+    for (int i = step - 1; i > 0; i--) {
+        copy_name(copy, path, i);
+        if (access(copy, F_OK) == 0 && ++older > 1 && unlink(copy) == 0) log_info("store: %s is removed", copy);
+    }
+    return true;
+}
+
+bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
+    int known = db_schema_version(schema);
     int64_t version = db_value(db, "PRAGMA user_version");
     bool is_new = version == 0 && db_value(db, "SELECT count(*) FROM sqlite_schema") == 0;
     if (version < 0 || db.failure != Failure::none) {
@@ -56,18 +79,17 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
         return false;
     }
     if (version > known) {
+        char copy[PATH_MAX];
+        copy_name(copy, path, known + 1);
         buf_printf(*error, "%s was written by a newer ChatterBox (its version is %lld, this program knows %d); run the newer program", path,
                    (long long)version, known);
+        if (access(copy, F_OK) == 0) buf_printf(*error, ", or stop, put %s in its place, which lacks what was written since, and start", copy);
         return false;
     }
-    for (int step = (int)version + 1; step <= known; step++) {
-        if (!is_new) {
-            char copy[PATH_MAX];
-            snprintf(copy, sizeof copy, "%s.before-%d", path, step);
-            if (!db_copy(db, copy, error)) return false;
-        }
+    int first = (int)version + 1;
+    if (!is_new && first <= known && !copy_before(db, path, first, error)) return false;
+    for (int step = first; step <= known; step++)
         if (!step_run(db, schema, step, error)) return false;
-    }
     return true;
 }
 

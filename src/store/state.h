@@ -79,6 +79,10 @@ bool reader_start(Store *s, Buf *error);      // connection and, where there is 
 void reader_stop(Store *s, bool checkpoint);  // finishes what is queued
 void reader_release(Store *s);                // runs the held completions that may run now
 
+// --- check.cpp
+
+bool store_check_file(const char *path, Buf *report, Buf *summary);
+
 // --- backup.cpp
 
 bool chores_submit(Store *s, Job *job); // false: no thread could be started, or too much waits

@@ -193,6 +193,8 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     bool is_there = file_make(options.dir, s->path, error);
     if (is_there) stranger_log_remove(s->path);
     if (is_there && connections_open(s, error)) return s;
+    if (s->writing.is_damaged || s->reading.is_damaged)
+        buf_printf(*error, "; `chatterbox check --data %s` says what is wrong and what to do", options.dir);
     connections_close(s, false);
     writer_stop(s);
     store_free(s);

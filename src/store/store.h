@@ -260,5 +260,8 @@ void store_read_now(Store *s, StoreRead *r);
 [[nodiscard]] bool store_backup(const char *dir, const char *path, Buf *error);
 // Somebody begins or ends such a copy of this store: while one is made the log cannot be cleaned, and the writer does not wait for that.
 void store_copying(Store *s, bool begins);
-// PRAGMA integrity_check and our own invariants (rev dense, every sender a user …); false with the findings in *report.
+// Is the whole database sound: the structure of the file and our own invariants (no rev twice, every sender a user …)? False with the findings in *report, a
+// line each. It only reads, also while the store works.
 bool store_check(Store *s, Buf *report);
+// The same for the folder of a store that is not open here (another process may have it open); what is in it, when sound, to *summary.
+bool store_check_folder(const char *dir, Buf *report, Buf *summary);

@@ -169,7 +169,7 @@ static void note_failure(Store *s, Failure failure) {
         log_error("store: the disk is full, nothing can be stored (%s)", s->writing.reason);
         return;
     }
-    log_error("store: a transaction failed: %s", s->writing.reason);
+    log_error("store: a transaction failed: %s%s", s->writing.reason, s->writing.is_damaged ? "; `chatterbox check` says what is wrong and what to do" : "");
 }
 
 static void batch_finish(Store *s) {
