@@ -183,6 +183,7 @@ static const uint32_t calls_allowed[] = {
     __NR_epoll_pwait, __NR_read, __NR_write, __NR_writev, __NR_sendmsg, __NR_futex, __NR_pwrite64, __NR_pread64, __NR_fdatasync, __NR_epoll_ctl, __NR_accept4, __NR_close,
     __NR_readv, __NR_sendto, __NR_recvfrom, __NR_recvmsg, __NR_shutdown, __NR_getsockopt, __NR_setsockopt, __NR_getsockname, __NR_getpeername, __NR_ppoll, __NR_eventfd2,
     __NR_pipe2, __NR_epoll_create1,
+    __NR_listen, // a listener that rested (net/conn_accept); without socket and bind there is no other to listen on
     // files
     __NR_openat, __NR_fcntl, __NR_lseek, __NR_fsync, __NR_ftruncate, __NR_fallocate, __NR_flock, __NR_unlinkat, __NR_renameat2, __NR_mkdirat, __NR_faccessat, __NR_faccessat2,
     __NR_fchmod, __NR_fchmodat, __NR_fchown, __NR_readlinkat, __NR_statx, __NR_fstatfs, __NR_statfs, __NR_getdents64, __NR_getcwd, __NR_umask,
@@ -229,7 +230,7 @@ static const uint32_t calls_hostile[] = {
     __NR_fork, __NR_vfork,
 #endif
 };
-static const uint32_t calls_refused[] = {__NR_socket, __NR_socketpair, __NR_connect, __NR_bind, __NR_listen};
+static const uint32_t calls_refused[] = {__NR_socket, __NR_socketpair, __NR_connect, __NR_bind};
 
 #if defined __x86_64__
 constexpr uint32_t machine = AUDIT_ARCH_X86_64;

@@ -79,7 +79,6 @@ static void turn(uv_prepare_t *) {
     delay_turn(now);             // who waited for the rate is heard, before the writes of this turn are gathered
     hub_turn(&hub, now);         // what is due: presence, ticks, marks
     store_turn(store, round_us); // the turn's writes as one batch; a fast disk has committed, and the ring has it, when this returns
-    net_keep_spare();
     serve_readers();             // one write for each socket with news
     if (stage != Stage::serving) stop_step(now);
     if (stage != Stage::over) plan_sleep(now);
@@ -153,9 +152,19 @@ static bool start_chat(Words *words, Buf *error) {
     return true;
 }
 
+// As many as there are descriptors for, so that who is too many gets an answer; the database, the log and the control socket need some too.
+static uint32_t connections_possible(uint32_t wanted) {
+    constexpr rlim_t others = 32;
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= wanted + others) return wanted;
+    auto possible = static_cast<uint32_t>(files.rlim_cur > 2 * others ? files.rlim_cur - others : others);
+    log_warn("this process may have %llu files open: at most %u connections (ulimit -n, LimitNOFILE= in systemd)", static_cast<unsigned long long>(files.rlim_cur), possible);
+    return possible;
+}
+
 static bool start_net(Buf *error) {
     NetOptions no;
-    no.connections_max = options->max_sockets + 512;
+    no.connections_max = connections_possible(options->max_sockets + 512);
     no.connections_per_address_max = options->max_connections_per_address;
     no.trusted = options->trust_proxy;
     no.trusted_count = options->trust_proxy_count;
@@ -292,16 +301,18 @@ static void on_reload_signal(uv_signal_t *, int) {
     log_info("SIGHUP: configuration and stop words read again (%u stop words)", words_count(words));
 }
 
-static void watch_signals() {
+static int watch_signals() {
     static const struct {
         int number;
         uv_signal_cb act;
     } table[] = {{SIGTERM, on_stop_signal}, {SIGINT, on_stop_signal}, {SIGHUP, on_reload_signal}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        uv_signal_init(&loop, &signals[i]);
-        uv_signal_start(&signals[i], table[i].act, table[i].number);
+        int failed = uv_signal_init(&loop, &signals[i]);
+        if (!failed) failed = uv_signal_start(&signals[i], table[i].act, table[i].number);
+        if (failed) return failed;
         uv_unref(reinterpret_cast<uv_handle_t *>(&signals[i]));
     }
+    return 0;
 }
 
 // --- the outline
@@ -316,8 +327,13 @@ static int start_failed(const Buf &error, int status) {
 int server_run(Options *o) {
     options = o;
     log_start(o->log_level, o->log_json);
-    CB_ASSERT(uv_loop_init(&loop) == 0);
+    // libuv aborts without a word where its table of descriptors cannot grow; ours says what it was.
+    (void)uv_replace_allocator(malloc, mem_grow, calloc, free);
     ScopedBuf error;
+    if (int failed = uv_loop_init(&loop)) {
+        fprintf(stderr, "chatterbox: cannot start: %s\n", uv_strerror(failed));
+        return 1;
+    }
     Words *words = words_file_read(o->stop_words, &error);
     if (!words) return start_failed(error, 2); // a list that cannot be read is a mistake on the command line
     cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -334,7 +350,11 @@ int server_run(Options *o) {
     uv_prepare_start(&end_of_turn, turn);
     uv_idle_init(&loop, &no_sleep);
     uv_timer_init(&loop, &alarm_clock);
-    watch_signals();
+    if (int failed = watch_signals()) {
+        fprintf(stderr, "chatterbox: cannot watch for signals: %s\n", uv_strerror(failed));
+        store_close(store);
+        return 1;
+    }
     auth_make_admin_invite(admin_invite, invited);
 
     uv_run(&loop, UV_RUN_DEFAULT);

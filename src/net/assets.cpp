@@ -62,7 +62,7 @@ bool tag_matches(std::string_view if_none_match, std::string_view etag) {
 }
 
 // Each file is inflated for the first who does not take gzip, and kept: all of them together are what the program was built with.
-// Null: it is corrupt.
+// Null: it is corrupt, or there is no memory.
 const char *inflated(const Embedded *file) {
     static char **kept;
     if (kept == nullptr) kept = (char **)mem_zero(embedded_assets_count * sizeof *kept);
@@ -107,7 +107,7 @@ void respond(HttpRequest *r, const Embedded *file, const char *caching, int stat
         return http_respond(r, answer);
     }
     const char *plain = inflated(file);
-    if (plain == nullptr) return http_respond_error(r, Err::internal);
+    if (plain == nullptr) return http_respond_error(r, Err::overloaded); // no memory: ours are not corrupt
     answer.headers = buf_view(lines);
     answer.body = {plain, file->raw_bytes};
     answer.body_is_static = true;

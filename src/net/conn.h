@@ -49,8 +49,6 @@ void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &ha
 // Binds and listens (backlog 511, SO_REUSEADDR; a stale Unix socket file is replaced, mode 0660). Returns 0 or a negative libuv error.
 // *port gets the port that was bound.
 [[nodiscard]] int net_listen(const ListenAddress &where, uint16_t *port);
-// Once a turn: keeps the spare file descriptor that refusing needs.
-void net_keep_spare();
 // No more accepting, no more reading (PROTOCOL §5, SIGTERM). Connections stay until closed.
 void net_stop_listening();
 void net_stop_reading();

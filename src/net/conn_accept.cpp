@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,9 +24,14 @@ namespace {
 
 constexpr uint32_t listeners_max = 16;
 constexpr int backlog = 511;
+constexpr uint64_t rest_ms = 100;
 
 struct Listener {
     bool is_unix;
+    bool is_resting; // its handle is closed or about to be; the socket still takes who comes
+    bool is_closed;  // of a resting one: its handle is
+    int socket;      // another descriptor of it, so that it outlives the handle; -1: it is over
+    char path[sizeof(sockaddr_un::sun_path)]; // of a Unix socket that is ours to remove
     union {
         uv_handle_t handle;
         uv_stream_t stream;
@@ -36,6 +42,7 @@ struct Listener {
 
 Listener *listeners[listeners_max];
 uint32_t listeners_count;
+uv_timer_t rest_timer;
 IdMap addresses; // keyed_hash of the limit group → AddressCount
 
 uint64_t address_key(const Address &group) { return keyed_hash({(const char *)group.bytes, sizeof group.bytes}); }
@@ -123,10 +130,64 @@ void turn_away(uv_stream_t *listener, bool is_unix) {
     });
 }
 
+void somebody_comes(uv_stream_t *stream, int status);
+void listener_rest(Listener *l);
+
+// libuv has a descriptor in reserve with which it drops who cannot be accepted, without a word; without it we are asked. It opens it anew whenever it has
+// none (-1), so it gets a number that is no descriptor.
+void reserve_forget() {
+    constexpr int no_descriptor = INT_MAX;
+    if (net.loop->emfile_fd == no_descriptor) return;
+    if (net.loop->emfile_fd >= 0) close(net.loop->emfile_fd);
+    net.loop->emfile_fd = no_descriptor;
+}
+
+void rest_over(uv_timer_t *) {
+    bool again = false;
+    for (uint32_t i = 0; i < listeners_count; i++) {
+        Listener *l = listeners[i];
+        if (!l->is_resting || !l->is_closed) continue;
+        int fd = fcntl(l->socket, F_DUPFD_CLOEXEC, 3), failed = UV_EMFILE;
+        if (fd >= 0) {
+            if (l->is_unix) uv_pipe_init(net.loop, &l->pipe, 0);
+            else uv_tcp_init(net.loop, &l->tcp);
+            l->handle.data = l;
+            net.handles++;
+            l->is_resting = l->is_closed = false;
+            failed = l->is_unix ? uv_pipe_open(&l->pipe, fd) : uv_tcp_open(&l->tcp, fd);
+            if (failed) close(fd);
+            else failed = uv_listen(&l->stream, backlog, somebody_comes);
+            if (failed) listener_rest(l);
+        }
+        again |= failed != 0;
+    }
+    reserve_forget();
+    if (again) uv_timer_start(&rest_timer, rest_over, rest_ms, 0);
+}
+
+// A descriptor or memory for a newcomer is missing. libuv would ask for it again and again and come back to nothing else, so its handle is closed; who comes
+// waits in the socket's backlog until there is one.
+void listener_rest(Listener *l) {
+    l->is_resting = true;
+    uv_close(&l->handle, [](uv_handle_t *handle) {
+        Listener *rested = (Listener *)handle->data;
+        net.handles--;
+        rested->is_closed = true;
+        if (rested->socket < 0) free(rested);
+        else uv_timer_start(&rest_timer, rest_over, rest_ms, 0);
+        net_closed();
+    });
+}
+
 void somebody_comes(uv_stream_t *stream, int status) {
-    // No descriptor, nor a spare one: libuv tries again at once and for ever, unless somebody makes room.
-    if (status == UV_EMFILE && net.oldest != nullptr) conn_end(net.oldest);
-    if (status != 0 || net.stopping) return;
+    if (net.stopping) return;
+    if (status != 0) {
+        static uint64_t said_ms;
+        if (said_ms == 0 || net_now() - said_ms > 60'000) log_warn("newcomers wait: %s; is the limit on open files too low?", uv_strerror(status));
+        said_ms = net_now();
+        if (net.oldest != nullptr) conn_end(net.oldest); // with its descriptor
+        return listener_rest((Listener *)stream->data);
+    }
     Listener *listener = (Listener *)stream->data;
     Conn *c = conn_new();
     if (c == nullptr) return turn_away(stream, listener->is_unix);
@@ -156,9 +217,19 @@ int clear_stale(const char *path) {
 int bind_unix(Listener *l, const char *path) {
     int r = clear_stale(path);
     if (r != 0) return r;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    sockaddr_un un = {};
+    un.sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof un.sun_path) return close(fd), UV_ENAMETOOLONG;
+    memcpy(un.sun_path, path, strlen(path));
     mode_t before = umask(0117); // 0660 from the first moment on
-    r = uv_pipe_bind(&l->pipe, path);
+    r = bind(fd, (sockaddr *)&un, sizeof un) == 0 ? 0 : -errno;
     umask(before);
+    // libuv would remove the path with the handle, also with one that only rests.
+    if (r == 0) memcpy(l->path, path, strlen(path));
+    if (r == 0) r = uv_pipe_open(&l->pipe, fd);
+    if (r != 0) close(fd);
     return r;
 }
 
@@ -178,6 +249,11 @@ int bind_tcp(Listener *l, const ListenAddress &where, uint16_t *port) {
 }
 
 void listener_close(Listener *l) {
+    if (l->socket >= 0) close(l->socket);
+    l->socket = -1;
+    if (l->path[0]) unlink(l->path);
+    if (l->is_resting && l->is_closed) return free(l);
+    if (l->is_resting) return; // goes when its handle is closed
     l->handle.data = l;
     uv_close(&l->handle, [](uv_handle_t *handle) {
         free(handle->data);
@@ -193,28 +269,35 @@ int net_listen(const ListenAddress &where, uint16_t *port) {
     if (listeners_count == listeners_max) return UV_EMFILE;
     Listener *l = (Listener *)mem_zero(sizeof *l);
     l->is_unix = where.address.is_unix;
+    l->socket = -1;
     if (l->is_unix) uv_pipe_init(net.loop, &l->pipe, 0);
     else uv_tcp_init(net.loop, &l->tcp);
     l->handle.data = l;
     net.handles++;
     int r = l->is_unix ? bind_unix(l, where.unix_path) : bind_tcp(l, where, port);
-    if (r == 0) r = uv_listen(&l->stream, backlog, somebody_comes);
+    uv_os_fd_t fd;
+    if (r == 0) r = uv_fileno(&l->handle, &fd);
+    if (r == 0) r = (l->socket = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0 ? -errno : uv_listen(&l->stream, backlog, somebody_comes);
     if (r != 0) {
         listener_close(l);
         return r;
     }
+    if (listeners_count == 0) {
+        uv_timer_init(net.loop, &rest_timer);
+        net.handles++;
+    }
     listeners[listeners_count++] = l;
+    reserve_forget();
     return 0;
 }
 
-// By the spare one libuv can take a connection and close it when there are no more descriptors. Afterwards it opens "/" to have one again, which a confined process may not.
-void net_keep_spare() {
-    uv_os_fd_t like;
-    if (net.started && net.loop->emfile_fd < 0 && listeners_count > 0 && uv_fileno(&listeners[0]->handle, &like) == 0)
-        net.loop->emfile_fd = fcntl(like, F_DUPFD_CLOEXEC, 3);
-}
-
 void accept_stop_listening() {
+    if (listeners_count > 0) {
+        uv_close((uv_handle_t *)&rest_timer, [](uv_handle_t *) {
+            net.handles--;
+            net_closed();
+        });
+    }
     while (listeners_count > 0) listener_close(listeners[--listeners_count]);
 }
 

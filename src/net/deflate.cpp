@@ -18,6 +18,13 @@ constexpr unsigned char tail[4] = {0x00, 0x00, 0xff, 0xff};
 z_stream *packer;
 z_stream *unpacker;
 
+// There was no memory for it now; the next who needs it tries again.
+void give_up(z_stream *&z) {
+    free(z);
+    z = nullptr;
+}
+
+// Both are null when there is no memory.
 z_stream *packer_get() {
     if (packer != nullptr) {
         CB_ASSERT(deflateReset(packer) == Z_OK);
@@ -25,7 +32,7 @@ z_stream *packer_get() {
     }
     packer = (z_stream *)mem_zero(sizeof *packer);
     // Level 5: half the time of 6 on chat's short texts for one byte in a hundred. memLevel 6 fits the window.
-    CB_ASSERT(deflateInit2(packer, 5, Z_DEFLATED, -deflate_window_bits, 6, Z_DEFAULT_STRATEGY) == Z_OK);
+    if (deflateInit2(packer, 5, Z_DEFLATED, -deflate_window_bits, 6, Z_DEFAULT_STRATEGY) != Z_OK) give_up(packer);
     return packer;
 }
 
@@ -35,7 +42,7 @@ z_stream *unpacker_get() {
         return unpacker;
     }
     unpacker = (z_stream *)mem_zero(sizeof *unpacker);
-    CB_ASSERT(inflateInit2(unpacker, -MAX_WBITS) == Z_OK);
+    if (inflateInit2(unpacker, -MAX_WBITS) != Z_OK) give_up(unpacker);
     return unpacker;
 }
 
@@ -65,6 +72,7 @@ InflateResult inflate_piece(
             if (inflateReset(z) != Z_OK) return InflateResult::corrupt;
             continue;
         }
+        if (r == Z_MEM_ERROR) return InflateResult::no_memory; // zlib makes its window when it first needs one
         if (r != Z_OK && r != Z_BUF_ERROR) return InflateResult::corrupt;
         if (z->avail_out != 0) return z->avail_in == 0 ? InflateResult::ok : InflateResult::corrupt;
     }
@@ -74,6 +82,7 @@ InflateResult inflate_piece(
 
 bool deflate_message(std::string_view payload, Buf &out) {
     z_stream *z = packer_get();
+    if (z == nullptr) return false;
     size_t room = payload.size() + sizeof tail; // the tail is written, then taken off
     buf_reserve(out, room);
     z->next_in = (Bytef *)payload.data();
@@ -92,6 +101,7 @@ bool deflate_message(std::string_view payload, Buf &out) {
 InflateResult inflate_message(std::string_view payload, size_t bytes_max, Buf &out) {
     if (payload.empty()) return InflateResult::ok; // not even the flush's first byte: some send an empty message so
     z_stream *z = unpacker_get();
+    if (z == nullptr) return InflateResult::no_memory;
     size_t begin = out.len;
     bool ended = false;
     InflateResult r = inflate_piece(z, (const unsigned char *)payload.data(), payload.size(), begin, bytes_max, out, &ended);
@@ -107,6 +117,7 @@ InflateResult inflate_message(std::string_view payload, size_t bytes_max, Buf &o
 
 bool inflate_gzip(std::string_view file, size_t raw_bytes, Buf &out) {
     z_stream *z = unpacker_get();
+    if (z == nullptr) return false;
     CB_ASSERT(inflateReset2(z, 16 + MAX_WBITS) == Z_OK);
     buf_reserve(out, raw_bytes + 1);
     z->next_in = (Bytef *)file.data();

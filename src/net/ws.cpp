@@ -163,6 +163,7 @@ void deliver(WsIn *in) {
     if (in->packed) {
         InflateResult r = inflate_message(payload, net.options.frame_bytes_max, plain);
         if (r == InflateResult::too_large) return refuse(in, 1009, "message too large");
+        if (r == InflateResult::no_memory) return refuse(in, 1013, "out of memory");
         if (r == InflateResult::corrupt) return refuse(in, 1007, "not deflated data");
         // wslay could not look at it before.
         if (!in->binary && !utf8_valid(buf_view(plain))) return refuse(in, 1007, "not UTF-8");
@@ -185,6 +186,7 @@ void on_message(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg *mess
     }
 }
 
+// Null when there is no memory.
 WsIn *begin(Conn *c) {
     constexpr wslay_event_callbacks callbacks = {
         .recv_callback = on_want_bytes,
@@ -196,7 +198,10 @@ WsIn *begin(Conn *c) {
         .on_msg_recv_callback = on_message,
     };
     WsIn *in = (WsIn *)mem_zero(sizeof *in);
-    CB_ASSERT(wslay_event_context_server_init(&in->ctx, &callbacks, in) == 0);
+    if (wslay_event_context_server_init(&in->ctx, &callbacks, in) != 0) {
+        free(in);
+        return nullptr;
+    }
     // Messages are gathered here, as they come: wslay would allocate what a header announces, and a chunk for each fragment.
     wslay_event_config_set_no_buffering(in->ctx, 1);
     wslay_event_config_set_max_recv_msg_length(in->ctx, std::max<uint64_t>(net.options.frame_bytes_max, 125));
@@ -267,6 +272,10 @@ void reading_ended(Conn *c, WsIn *in) {
 
 size_t ws_input(Conn *c, const char *data, size_t len) {
     WsIn *in = c->ws != nullptr ? c->ws : begin(c);
+    if (in == nullptr) {
+        if (c->state == ConnState::socket) close_with(c, 1013, "out of memory", true);
+        return len;
+    }
     in->data = data;
     in->left = len;
     in->running = true;
