@@ -105,6 +105,8 @@ CPPFLAGS = -Isrc -I$(OUT) -I$(OUT)/gen $(INCLUDES)
 CXXFLAGS = $(LANGUAGE) $(WARNINGS) $(OPTIMIZE) $(COMMON)
 # Other people's C: their warnings are not ours to mend. Strict mode is what makes llhttp refuse smuggled requests.
 CFLAGS = -w $(OPTIMIZE) $(COMMON) -DLLHTTP_STRICT_MODE=1 -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
+# When there is no memory for a context, wslay 1.1.1 gives it back half made, and an assert of its own stops the process.
+WSLAY_FLAGS = -DNDEBUG
 
 # ---------------------------------------------------------------- files
 
@@ -129,7 +131,7 @@ UNIT_OBJECTS = $(UNIT_SHARED:tests/unit/%.cpp=$(UNIT)/obj/%.o)
 
 # ---------------------------------------------------------------- what people type
 
-.PHONY: all help run lib unit test conform ws-echo check tidy bench bench-quick bench-programs load fuzz flood sim release test-release install clean distclean FORCE
+.PHONY: all help run lib unit test conform ws-echo check tidy bench bench-quick bench-programs load faults fuzz flood sim release test-release install clean distclean FORCE
 
 all: $(OUT)/chatterbox ## build the program: build/chatterbox (the default)
 
@@ -141,12 +143,12 @@ run: all ## build, then serve on 127.0.0.1:8000 with the data in ./data
 
 test: ## install what the tests need, then run them all (unit, conversations, browser, crash)
 	tools/deps --test
-	$(MAKE) all unit-programs ws-echo
+	$(MAKE) all unit-programs fault-programs ws-echo
 	tools/test
 
 check: ## the whole suite again, with AddressSanitizer and UndefinedBehaviorSanitizer
 	tools/deps --test
-	$(MAKE) KIND=asan OUT=build/asan all unit-programs ws-echo
+	$(MAKE) KIND=asan OUT=build/asan all unit-programs fault-programs ws-echo
 	OUT=build/asan tools/test
 
 unit: unit-programs ## only the unit tests and tidy's quick checks
@@ -171,6 +173,9 @@ bench-quick: bench-programs ## the same, smaller, in two minutes
 bench-programs: all $(BENCH_PROGRAMS)
 
 load: $(LOAD) ## the load generator: build/load --help
+
+faults: all fault-programs ## everything that can fail fails once: the n-th allocation, write, fsync … (20 minutes; in `make test` a few of each)
+	FAULTS=all CHATTERBOX=$(CURDIR)/$(OUT)/chatterbox node tests/run.mjs faults
 
 .PHONY: fuzz-proof fuzz-corpus
 SECONDS = 60
@@ -249,7 +254,7 @@ $(SQLITE).flags: FORCE
 endif
 
 # Written only when the commands change, so that changed flags compile everything anew and nothing else does.
-COMMANDS = $(strip $(CXX) $(CC) $(CPPFLAGS) $(CXXFLAGS) $(CFLAGS))
+COMMANDS = $(strip $(CXX) $(CC) $(CPPFLAGS) $(CXXFLAGS) $(CFLAGS) $(WSLAY_FLAGS))
 $(OBJ)/commands: FORCE
 	$(if $(call same,$@,$(COMMANDS)),,$(file >$@,$(COMMANDS)))
 
@@ -274,7 +279,7 @@ $(OBJ)/gen/assets.o: $(OUT)/gen/embedded.S $(COMPILE_DEPENDS)
 $(OBJ)/foreign/%.o: $(COMPILE_DEPENDS)
 	@echo "  cc $*"
 	@mkdir -p $(@D)
-	@$(CC) $(FOREIGN_INCLUDES) $(CFLAGS) -c -o $@ $(DEPS)/src/$*.c
+	@$(CC) $(FOREIGN_INCLUDES) $(CFLAGS) $(if $(findstring wslay/,$*),$(WSLAY_FLAGS)) -c -o $@ $(DEPS)/src/$*.c
 $(OBJ)/%.o: src/%.cpp $(COMPILE_DEPENDS)
 	@echo "  c++ $<"
 	@mkdir -p $(@D)
@@ -312,6 +317,10 @@ $(UNIT)/obj/%.o: tests/fuzz/%.cpp $(COMPILE_DEPENDS)
 $(UNIT)/fuzz_%: $(UNIT)/obj/fuzz_%.o $(UNIT)/obj/replay.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
 	@echo "  link $@"
 	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS)
+
+ifneq ($(KIND),release)
+include tests/faults/faults.mk
+endif
 
 # Unit tests link dynamically with cmocka, which Debian has only as a shared library.
 CMOCKA = -L$(LIB) -lcmocka -Wl,-rpath,'$(CURDIR)/$(LIB)'

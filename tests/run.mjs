@@ -1,4 +1,4 @@
-// Runs the tests from outside: every .mjs of tests/talk, tests/crash and tests/page, each as a process of its own, two
+// Runs the tests from outside: every .mjs of tests/talk, tests/crash, tests/faults and tests/page, each as a process of its own, two
 // at a time, and adds up what they counted (and what the unit tests left in build/unit/summary). Arguments select:
 // folders (`talk`), files, or parts of names. Ends with `N passed, N failed`; the exit status tells the same.
 // JOBS=1 runs one after another; CHATTERBOX names the binary; VERBOSE=1 shows passed tests too.
@@ -10,12 +10,12 @@ import { fileURLToPath } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const wanted = process.argv.slice(2)
-const FOLDERS = ['talk', 'conform', 'crash', 'page']
+const FOLDERS = ['talk', 'conform', 'crash', 'faults', 'page']
 
 function files() {
   const all = FOLDERS.flatMap(folder => {
     const dir = join(here, folder)
-    return existsSync(dir) ? readdirSync(dir).filter(f => f.endsWith('.mjs')).sort().map(f => join(dir, f)) : []
+    return existsSync(dir) ? readdirSync(dir).filter(f => f.endsWith('.mjs') && f !== 'lib.mjs').sort().map(f => join(dir, f)) : []
   })
   if (!wanted.length) return all
   return all.filter(file => wanted.some(want => {
