@@ -138,7 +138,7 @@ void listener_rest(Listener *l);
 void reserve_forget() {
     constexpr int no_descriptor = INT_MAX;
     if (net.loop->emfile_fd == no_descriptor) return;
-    if (net.loop->emfile_fd >= 0) close(net.loop->emfile_fd);
+    if (net.loop->emfile_fd > STDERR_FILENO) close(net.loop->emfile_fd);
     net.loop->emfile_fd = no_descriptor;
 }
 

@@ -131,7 +131,9 @@ int uv_pipe_init(uv_loop_t *, uv_pipe_t *h, int) {
     return 0;
 }
 int uv_tcp_bind(uv_tcp_t *, const sockaddr *, unsigned) { return 0; }
-int uv_pipe_bind(uv_pipe_t *, const char *) { return UV_EINVAL; }
+int uv_pipe_open(uv_pipe_t *, uv_file) { return UV_EINVAL; }
+int uv_tcp_open(uv_tcp_t *, uv_file) { return UV_EINVAL; } // nobody runs out of descriptors here, so no listener rests
+const char *uv_strerror(int) { return "an error"; }
 int uv_ip4_addr(const char *, int, sockaddr_in *addr) {
     addr->sin_family = AF_INET;
     return 0;
@@ -199,8 +201,8 @@ size_t uv_stream_get_write_queue_size(const uv_stream_t *stream) {
 
 int uv_fileno(const uv_handle_t *h, uv_os_fd_t *fd) {
     auto *w = static_cast<Wire *>(h->u.reserved[0]);
-    *fd = w ? (int)(1'000'000 + w->id) : -1;
-    return w ? 0 : UV_EBADF;
+    *fd = w ? (int)(1'000'000 + w->id) : STDERR_FILENO; // a listener's is only doubled, so that it can rest
+    return 0;
 }
 
 // The calls of the net that go past libuv.
