@@ -80,6 +80,7 @@ constexpr uint32_t write_queue_max = 8192;             // operations waiting; th
 constexpr uint32_t batch_operations_max = 1024;        // operations in one transaction
 constexpr uint32_t read_queue_max = 16'384;            // one for each socket that catches up, and some
 constexpr uint32_t hash_queue_max = 64;                // Argon2id jobs waiting; then 429
+constexpr int hash_nice = 10;                          // a flood of logins gives way to messages, on one core too
 constexpr uint32_t commit_inline_us_max = 1'000;       // commits faster than this in the running mean are made on the loop
 
 // --- connections (defaults; options)

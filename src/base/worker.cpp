@@ -3,6 +3,8 @@
 #include "base/worker.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/assert.h"
@@ -46,6 +48,7 @@ struct Worker {
     uv_thread_t *threads;
     unsigned threads_count;
     uint32_t queue_max;
+    int nice;
     uint32_t outstanding; // submitted and not yet completed; while there are any, the loop is kept alive
     uint32_t waiting;     // guarded by the mutex from here on
     bool stopping;
@@ -58,6 +61,8 @@ namespace {
 
 void worker_run(void *argument) {
     Worker *worker = (Worker *)argument;
+    // Of one thread alone, as Linux has it; where it is refused the work is done all the same.
+    if (worker->nice != 0) (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + worker->nice);
     uv_mutex_lock(&worker->mutex);
     for (;;) {
         // Whatever waits in the queue is small; what comes of it need not be, and the loop may be slower than the threads.
@@ -118,10 +123,11 @@ void worker_on_closed(uv_handle_t *handle) {
 
 } // namespace
 
-Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max) {
+Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int nice) {
     CB_ASSERT(threads >= 1);
     Worker *worker = (Worker *)mem_zero(sizeof(Worker));
     worker->queue_max = queue_max;
+    worker->nice = nice;
     worker->threads = (uv_thread_t *)mem_zero(threads * sizeof(uv_thread_t));
     bool mutex_made = uv_mutex_init(&worker->mutex) == 0;
     bool wake_made = mutex_made && uv_cond_init(&worker->wake) == 0;

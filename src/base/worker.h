@@ -14,8 +14,9 @@ struct Job {
     void (*done)(Job *) = nullptr;
 };
 
-// threads ≥ 1 (then jobs finish in any order), queue_max jobs wait at most. Null when a thread could not start.
-Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max);
+// threads ≥ 1 (then jobs finish in any order), queue_max jobs wait at most. nice: how far the threads give way to the loop (setpriority).
+// Null when a thread could not start.
+Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int nice = 0);
 // False when the queue is full: nothing was taken, `done` will not run.
 [[nodiscard]] bool worker_submit(Worker *worker, Job *job);
 uint32_t worker_waiting(const Worker *worker);

@@ -61,7 +61,7 @@ bool auth_start(Hub *h, uv_loop_s *loop, const AuthOptions &options, unsigned th
     hub = h;
     current = options;
     __atomic_store_n(&stopping, false, __ATOMIC_RELAXED);
-    hasher = worker_start(loop, threads, hash_queue_max);
+    hasher = worker_start(loop, threads, hash_queue_max, hash_nice);
     return hasher != nullptr;
 }
 

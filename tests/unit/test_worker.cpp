@@ -2,6 +2,8 @@
 #include "unit.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/worker.h"
@@ -44,6 +46,26 @@ static void number_jobs(Numbered *jobs, int count) {
 static void close_all(uv_loop_t *loop) {
     assert_int_equal(uv_run(loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(loop), 0);
+}
+
+struct Priority : Job {
+    int nice = 0;
+};
+
+static void threads_may_give_way(void **) {
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    Worker *worker = worker_start(&loop, 1, 1, 3);
+    assert_non_null(worker);
+    Priority job;
+    job.work = [](Job *j) { static_cast<Priority *>(j)->nice = getpriority(PRIO_PROCESS, (id_t)gettid()); };
+    job.done = [](Job *) {};
+    assert_true(worker_submit(worker, &job));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    int mine = getpriority(PRIO_PROCESS, (id_t)gettid()); // the loop's has not changed
+    assert_int_equal(job.nice, mine + 3 > 19 ? 19 : mine + 3);
+    worker_stop(worker);
+    close_all(&loop);
 }
 
 static void one_thread_keeps_the_order(void **) {
@@ -168,7 +190,8 @@ static void a_completion_may_submit(void **) {
 
 int main() {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_thread_keeps_the_order),       cmocka_unit_test(many_threads_do_each_once), cmocka_unit_test(a_full_queue_refuses),
+        cmocka_unit_test(one_thread_keeps_the_order),
+        cmocka_unit_test(threads_may_give_way), cmocka_unit_test(many_threads_do_each_once), cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(stopping_finishes_what_is_queued), cmocka_unit_test(a_completion_may_submit),
     };
     return cmocka_run_group_tests_name("worker", tests, nullptr, nullptr);
