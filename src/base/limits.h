@@ -15,6 +15,8 @@ constexpr uint32_t http_headers_max = 64;              // fields in a head; chun
 constexpr size_t http_response_rest_max = 1024 * 1024; // a response waiting for a slow reader
 constexpr uint32_t http_write_ms_max = 60'000;         // a reader that takes nothing for so long is gone
 
+constexpr uint64_t arrivals_us_max = 2'000;            // of a turn, for requests: a thousand at once hold up no message
+
 // --- WebSocket
 constexpr size_t frame_bytes_max = 64 * 1024;          // a message from a client, inflated
 constexpr uint32_t fragments_max = 16'384;             // fragments a message

@@ -44,13 +44,14 @@ struct Worker {
     uv_async_t async;
     uv_mutex_t mutex;
     uv_cond_t wake; // a job, or the end
-    uv_cond_t room; // results have been taken, or the end
+    uv_cond_t room; // results have been taken, a thread is ready, or the end
     uv_thread_t *threads;
     unsigned threads_count;
     uint32_t queue_max;
     int nice;
     uint32_t outstanding; // submitted and not yet completed; while there are any, the loop is kept alive
     uint32_t waiting;     // guarded by the mutex from here on
+    uint32_t threads_ready;
     bool stopping;
     JobList queue;
     JobList finished;
@@ -64,6 +65,8 @@ void worker_run(void *argument) {
     // Of one thread alone, as Linux has it; where it is refused the work is done all the same.
     if (worker->nice != 0) (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + worker->nice);
     uv_mutex_lock(&worker->mutex);
+    worker->threads_ready++;
+    uv_cond_broadcast(&worker->room);
     for (;;) {
         // Whatever waits in the queue is small; what comes of it need not be, and the loop may be slower than the threads.
         if (worker->finished_count >= finished_max && !worker->stopping) {
@@ -152,6 +155,10 @@ Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int 
         }
         worker->threads_count++;
     }
+    // Whoever confines the process afterwards takes the right to change priorities from all threads.
+    uv_mutex_lock(&worker->mutex);
+    while (nice != 0 && worker->threads_ready < threads) uv_cond_wait(&worker->room, &worker->mutex);
+    uv_mutex_unlock(&worker->mutex);
     return worker;
 }
 

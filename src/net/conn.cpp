@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/metrics.h"
 #include "net/deflate.h"
@@ -72,12 +73,22 @@ void peer_has_shut(Conn *c) {
     }
 }
 
+// To the next turn.
+void put_off(Conn *c, std::string_view bytes) {
+    c->heard_ms = net_now();
+    buf_add(c->held, bytes);
+    conn_resume_soon(c);
+    update_reading(c);
+}
+
 void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     Conn *c = (Conn *)stream->data;
     if (n == 0 || c->state == ConnState::gone) return;
     if (n > 0) {
         bool is_request = c->state != ConnState::socket;
-        conn_feed(c, {buf->base, (size_t)n});
+        bool asks = c->state == ConnState::idle || c->state == ConnState::head || c->state == ConnState::body;
+        if (asks && c->held.len == 0 && net_turn_is_long()) put_off(c, {buf->base, (size_t)n});
+        else conn_feed(c, {buf->base, (size_t)n});
         if (is_request) memory_wipe({buf->base, (size_t)n}); // it may hold a password or a token, and what is needed of it has been copied
         return;
     }
@@ -101,6 +112,7 @@ void resume(Conn *c) {
         c->held_at = 0;
         at += pump(c, held.data + at, held.len - at);
         if (at == held.len || c->state == ConnState::gone) {
+            memory_wipe(buf_view(held)); // it may have been a request
             buf_free(held);
         } else {
             c->held = held;
@@ -121,7 +133,7 @@ void on_todo(Conn *c) {
     if (net.todo == nullptr) net.todo = c;
     else net.todo_last->todo_after = c;
     net.todo_last = c;
-    if (!net.stopping) uv_idle_start(&work_handle, [](uv_idle_t *) { conn_work(); });
+    if (!net.stopping) net_work_soon();
 }
 
 void slot_free(Conn *c) {
@@ -407,12 +419,33 @@ void conn_resume_soon(Conn *c) {
     if (c->state != ConnState::gone) on_todo(c);
 }
 
-// Those that are put off while this runs wait for the next turn: nobody can keep the loop here.
+void net_work_soon() { uv_idle_start(&work_handle, [](uv_idle_t *) { conn_work(); }); }
+
+// libuv's time stands still while what arrived is handled.
+bool net_turn_is_long() {
+    static uint64_t turn_ms, begin_us;
+    uint64_t now_us = clock_us();
+    if (turn_ms != net_now()) {
+        turn_ms = net_now();
+        begin_us = now_us;
+    }
+    return now_us - begin_us > arrivals_us_max;
+}
+
+// Those that are put off while this runs wait for the next turn, and so does what is left when the time is used up: nobody can keep
+// the loop here.
 void conn_work() {
-    Conn *next = net.todo;
+    Conn *next = net.todo, *last = net.todo_last;
     net.todo = net.todo_last = nullptr;
     if (!net.stopping) uv_idle_stop(&work_handle);
+    uint64_t begin_us = clock_us();
     while (next != nullptr) {
+        if (!net.stopping && clock_us() - begin_us > arrivals_us_max) {
+            last->todo_after = net.todo;
+            if (net.todo == nullptr) net.todo_last = last;
+            net.todo = next;
+            return net_work_soon();
+        }
         Conn *c = next;
         next = c->todo_after;
         c->on_todo = false;

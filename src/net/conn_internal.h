@@ -139,6 +139,10 @@ void conn_queue_control(Conn *c, Piece frame);
 void conn_feed(Conn *c, std::string_view bytes);     // what the read callback does
 Conn *conn_for_test(const Address &peer, Buf *sent); // a connection without a socket
 void conn_work();                                    // what was put off to the next turn
+void net_work_soon();                                // conn_work at the next turn
+// Has this turn been handling what arrives for arrivals_us_max? Then requests wait for the next: messages that
+// have come meanwhile are committed and sent in between.
+bool net_turn_is_long();
 void conn_tell_closed(Conn *c);
 void net_closed(); // a handle of this module has closed: when it was the last, all memory goes
 

@@ -257,12 +257,16 @@ static void job_done(Job *job) {
     s->held_last = r;
 }
 
-void reader_release(Store *s) {
-    while (s->held_first && may_run(s, s->held_first)) {
+bool reader_wants_turn(const Store *s) { return s->held_first && may_run(s, s->held_first); }
+
+void reader_release(Store *s, uint64_t us_max) {
+    uint64_t begin = clock_us();
+    while (reader_wants_turn(s)) {
         StoreRead *r = s->held_first;
         s->held_first = r->next_held;
         if (!s->held_first) s->held_last = nullptr;
         read_complete(r);
+        if (clock_us() - begin > us_max) return;
     }
 }
 

@@ -75,9 +75,13 @@ void writer_truncate_log(Store *s);           // a whole checkpoint, when nothin
 
 // --- reader.cpp
 
+constexpr uint64_t release_us_max = 2'000;
+
 bool reader_start(Store *s, Buf *error);      // connection and, where there is a loop, thread
 void reader_stop(Store *s, bool checkpoint);  // finishes what is queued
-void reader_release(Store *s);                // runs the held completions that may run now
+// Runs the held completions that may run now, until the time is used up: each may encode a page, and there may be a thousand.
+void reader_release(Store *s, uint64_t us_max = release_us_max);
+bool reader_wants_turn(const Store *s);       // some were left
 
 // --- check.cpp
 

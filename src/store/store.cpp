@@ -205,7 +205,7 @@ bool store_reopen(Store *s, Buf *error) {
     CB_ASSERT(!s->batch.in_flight);
     // What is in the write-ahead log is not copied into the database now: opening verifies it first.
     connections_close(s, false);
-    reader_release(s);
+    reader_release(s, UINT64_MAX);
     if (!connections_open(s, error)) {
         connections_close(s, false);
         return false;
@@ -223,7 +223,7 @@ void store_close(Store *s) {
     writer_stop(s);
     s->is_closing = true;
     writer_drain(s);
-    reader_release(s);
+    reader_release(s, UINT64_MAX);
     bool is_sound = s->writing.handle && !s->is_broken;
     if (is_sound) {
         db_forgive(s->writing);

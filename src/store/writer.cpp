@@ -256,7 +256,7 @@ bool store_submit(Store *s, StoreWrite *w) {
 
 bool store_has_work(const Store *s) { return s->first || s->batch.in_flight; }
 
-bool store_wants_turn(const Store *s) { return s->first && !is_busy(s); }
+bool store_wants_turn(const Store *s) { return (s->first && !is_busy(s)) || reader_wants_turn(s); }
 
 static void batch_start(Store *s, bool is_checkpoint) {
     Batch *b = &s->batch;
@@ -269,6 +269,7 @@ static void batch_start(Store *s, bool is_checkpoint) {
 }
 
 void store_turn(Store *s, uint32_t worth_us) {
+    reader_release(s);
     if (s->is_broken && !s->batch.in_flight) return answer_waiting(s, Err::unavailable);
     if (is_busy(s)) return;
     bool is_inline = s->commit_mean_us < commit_inline_us_max || s->commit_mean_us < worth_us;
