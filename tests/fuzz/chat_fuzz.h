@@ -62,7 +62,7 @@ inline bool worker_tell_one(Worker *w) {
     return true;
 }
 
-Worker *worker_start(uv_loop_s *, unsigned, uint32_t queue_max) {
+Worker *worker_start(uv_loop_s *, unsigned, uint32_t queue_max, int) {
     auto *w = (Worker *)mem_zero(sizeof(Worker));
     w->queue_max = queue_max;
     w->next = fuzz_workers;

@@ -68,7 +68,7 @@ struct Worker {
 };
 static Worker *the_worker;
 
-Worker *worker_start(uv_loop_s *, unsigned, uint32_t queue_max) {
+Worker *worker_start(uv_loop_s *, unsigned, uint32_t queue_max, int) {
     auto *w = static_cast<Worker *>(mem_zero(sizeof(Worker)));
     w->most = queue_max;
     return the_worker = w;
