@@ -206,7 +206,13 @@ static const uint32_t calls_allowed[] = {
     __NR_newfstatat, __NR_fstat,
 #endif
 #ifdef __NR_open // machines older than arm64
-    __NR_open, __NR_stat, __NR_lstat, __NR_access, __NR_unlink, __NR_rename, __NR_mkdir, __NR_chmod, __NR_readlink, __NR_poll, __NR_epoll_wait, __NR_getrlimit, __NR_time,
+    __NR_open, __NR_stat, __NR_lstat, __NR_access, __NR_unlink, __NR_rename, __NR_mkdir, __NR_chmod, __NR_readlink, __NR_poll, __NR_epoll_wait,
+#endif
+#ifdef __NR_getrlimit // not on ARM since its EABI, where there is ugetrlimit
+    __NR_getrlimit,
+#endif
+#ifdef __NR_time
+    __NR_time,
 #endif
 #ifdef __NR_renameat // all but riscv64
     __NR_renameat,
@@ -227,7 +233,10 @@ static const uint32_t calls_hostile[] = {
     __NR_open_by_handle_at, __NR_memfd_create, __NR_io_uring_setup, __NR_personality, __NR_mknodat, __NR_capset, __NR_reboot, __NR_setuid, __NR_setgid, __NR_setresuid,
     __NR_setresgid, __NR_setgroups,
 #ifdef __NR_fork
-    __NR_fork, __NR_vfork,
+    __NR_fork,
+#endif
+#ifdef __NR_vfork // not on MIPS
+    __NR_vfork,
 #endif
 };
 static const uint32_t calls_refused[] = {__NR_socket, __NR_socketpair, __NR_connect, __NR_bind};
