@@ -60,7 +60,7 @@ GCSECTIONS = -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--buil
 SQLITE_FLAGS = -DSQLITE_DQS=0 -DSQLITE_THREADSAFE=2 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DEFAULT_WAL_SYNCHRONOUS=1 \
     -DSQLITE_LIKE_DOESNT_MATCH_BLOBS -DSQLITE_MAX_EXPR_DEPTH=0 -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE \
     -DSQLITE_USE_ALLOCA -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_TEMP_STORE=2 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_MEMSYS5 \
-    -DHAVE_USLEEP=1 -DHAVE_FDATASYNC=1
+    -DHAVE_USLEEP=1 -DHAVE_FDATASYNC=1 -DUSE_PREAD
 
 ifeq ($(KIND),release)
 DEPS = build/deps/src
@@ -124,6 +124,8 @@ ARCHIVE = $(OBJ)/libchatterbox.a
 FOREIGN_ARCHIVE = $(OBJ)/libforeign.a
 
 UNIT = $(OUT)/unit
+SLOW_SERVER = $(OUT)/tests/chatterbox-slow
+STORE_BENCH = build/bench/store_bench
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.cpp))
 UNIT_SHARED := $(filter-out $(UNIT_SOURCES),$(sort $(wildcard tests/unit/*.cpp)))
 UNIT_PROGRAMS = $(UNIT_SOURCES:tests/unit/%.cpp=$(UNIT)/%)
@@ -176,6 +178,13 @@ load: $(LOAD) ## the load generator: build/load --help
 
 faults: all fault-programs ## everything that can fail fails once: the n-th allocation, write, fsync … (20 minutes; in `make test` a few of each)
 	FAULTS=all CHATTERBOX=$(CURDIR)/$(OUT)/chatterbox node tests/run.mjs faults
+
+.PHONY: store-bench slow-storage
+store-bench: $(STORE_BENCH) ## our writer beside a bare SQLite loop, without a network
+	$(STORE_BENCH) compare build/bench/store
+
+slow-storage: $(SLOW_SERVER) $(LOAD) ## what storage that syncs slowly costs (0, 20, 200 ms more each sync)
+	tools/bench/slow-storage
 
 .PHONY: fuzz-proof fuzz-corpus
 SECONDS = 60
@@ -322,10 +331,19 @@ ifneq ($(KIND),release)
 include tests/faults/faults.mk
 endif
 
+# The program on a bad disk, for conversations: the same objects, and a layer below SQLite.
+$(OUT)/tests/slow_vfs.o: tests/support/slow_vfs.cpp $(COMPILE_DEPENDS)
+	@echo "  c++ $<"
+	@mkdir -p $(@D)
+	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(SLOW_SERVER): $(OUT)/tests/slow_vfs.o $(OBJ)/main.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
+	@echo "  link $@"
+	@$(LINK) -Wl,--wrap=sqlite3_initialize -o $@ $(LINK_START) $(filter-out $(SQLITE),$^) $(LIBS) $(LINK_END)
+
 # Unit tests link dynamically with cmocka, which Debian has only as a shared library.
 CMOCKA = -L$(LIB) -lcmocka -Wl,-rpath,'$(CURDIR)/$(LIB)'
 .PHONY: unit-programs
-unit-programs: $(UNIT_PROGRAMS) $(REPLAY_PROGRAMS)
+unit-programs: $(UNIT_PROGRAMS) $(REPLAY_PROGRAMS) $(SLOW_SERVER)
 $(UNIT)/obj/%.o: tests/unit/%.cpp $(COMPILE_DEPENDS)
 	@echo "  c++ $<"
 	@mkdir -p $(@D)
@@ -333,6 +351,7 @@ $(UNIT)/obj/%.o: tests/unit/%.cpp $(COMPILE_DEPENDS)
 $(UNIT)/test_%: $(UNIT)/obj/test_%.o $(UNIT_OBJECTS) $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
 	@echo "  link $@"
 	@$(LINK_TEST) -o $@ $(filter-out $(SQLITE),$^) $(LIBS) $(CMOCKA)
+include tools/bench/store.mk
 .SECONDARY:
 
 include tests/sim/sim.mk

@@ -33,6 +33,7 @@ static int serve(int argc, char **argv) {
 int main(int argc, char **argv) {
     keep_standard_streams();
     sandbox_harden_process();
+    mem_start();
     if (!crypto_start()) {
         fprintf(stderr, "chatterbox: the system has no source of random numbers\n");
         return 1;

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
+
 struct alignas(16) ArenaChunk {
     ArenaChunk *older;
-    size_t size; // of the bytes behind this header
+    size_t size;    // of the bytes behind this header
+    bool is_lent;   // by arena_lend
 };
 
 static constexpr size_t chunk_min = 1024;
@@ -19,7 +22,7 @@ void *arena_alloc(Arena &a, size_t bytes) {
         if (size > chunk_max) size = chunk_max;
         if (size < bytes) size = bytes;
         auto *chunk = static_cast<ArenaChunk *>(mem_alloc(sizeof(ArenaChunk) + size));
-        *chunk = {.older = a.chunk, .size = size};
+        *chunk = {.older = a.chunk, .size = size, .is_lent = false};
         a.chunk = chunk;
         a.used = 0;
     }
@@ -38,8 +41,14 @@ std::string_view arena_copy(Arena &a, std::string_view bytes) {
 void arena_free(Arena &a) {
     while (a.chunk) {
         ArenaChunk *older = a.chunk->older;
-        free(a.chunk);
+        if (!a.chunk->is_lent) free(a.chunk);
         a.chunk = older;
     }
     a.used = 0;
+}
+
+void arena_lend(Arena &a, void *place, size_t bytes) {
+    CB_ASSERT(!a.chunk && bytes > sizeof(ArenaChunk));
+    a.chunk = static_cast<ArenaChunk *>(place);
+    *a.chunk = {.older = nullptr, .size = bytes - sizeof(ArenaChunk), .is_lent = true};
 }

@@ -13,6 +13,8 @@ struct Buf {
     size_t cap = 0;
 };
 
+// Says how much of what is freed stays with the process. Once, at the start of the program.
+void mem_start();
 // malloc, calloc, realloc that never return null. Free with free().
 void *mem_alloc(size_t bytes);
 void *mem_zero(size_t bytes);

@@ -21,7 +21,8 @@ constexpr uint64_t arrivals_us_max = 2'000;            // of a turn, for request
 constexpr size_t frame_bytes_max = 64 * 1024;          // a message from a client, inflated
 constexpr uint32_t fragments_max = 16'384;             // fragments a message
 constexpr size_t frame_out_bytes_max = 128 * 1024;     // a frame or page to a client
-constexpr size_t private_queue_bytes_max = 64 * 1024 + frame_out_bytes_max; // answers for one connection: 64 KiB and one page
+constexpr size_t asked_bytes_max = 192 * 1024;         // what the answers that the store owes one connection may hold: 600 lines under way
+constexpr size_t private_queue_bytes_max = 64 * 1024 + frame_out_bytes_max + asked_bytes_max; // answers for one connection: 64 KiB, a page, those
 constexpr size_t private_queue_pause_bytes = 16 * 1024;// above this its socket is not read: back-pressure
 constexpr uint32_t refused_in_a_row_max = 20;          // then close 1008
 constexpr uint32_t ping_idle_ms = 30'000;
@@ -79,11 +80,13 @@ constexpr uint32_t marks_per_write_max = 256;          // in one operation: the 
 
 // --- the store
 constexpr uint32_t write_queue_max = 8192;             // operations waiting; then `unavailable` (overloaded)
+constexpr uint32_t write_queue_crowded = 4096;         // from here on no WebSocket's messages are read: waiting is better than being refused
 constexpr uint32_t batch_operations_max = 1024;        // operations in one transaction
 constexpr uint32_t read_queue_max = 16'384;            // one for each socket that catches up, and some
 constexpr uint32_t hash_queue_max = 64;                // Argon2id jobs waiting; then 429
 constexpr int hash_nice = 10;                          // a flood of logins gives way to messages, on one core too
 constexpr uint32_t commit_inline_us_max = 1'000;       // commits faster than this in the running mean are made on the loop
+constexpr uint32_t commit_worth_us_max = 2'000;        // … than this where a round of the readers takes as long; the loop has more to do than to wait
 
 // --- connections (defaults; options)
 constexpr uint32_t sockets_max_default = 10'000;

@@ -23,6 +23,7 @@
     X(commits,                 "counter", "transactions committed") \
     X(commit_failures,         "counter", "transactions that failed") \
     X(commit_microseconds,     "counter", "time spent in commits") \
+    X(turn_store_wait_max,     "gauge",   "microseconds: the longest that the loop has waited for a commit") \
     X(operations,              "counter", "operations in those transactions") \
     X(logins,                  "counter", "logins that succeeded") \
     X(logins_refused,          "counter", "logins that failed") \

@@ -115,3 +115,5 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error);
 // A consistent copy of the database at `path` with an empty epoch, fsynced, replacing what was there. False, with a sentence in
 // *error, and nothing is left behind.
 bool db_copy(Db &db, const char *path, Buf *error);
+// The file at `path` and its entry in its folder survive power loss after this.
+bool db_sync(const char *path);

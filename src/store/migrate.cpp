@@ -123,6 +123,8 @@ static bool copy_forget_epoch(const char *path, Buf *error) {
     return is_done;
 }
 
+bool db_sync(const char *path) { return sync_path(path, O_RDONLY) && sync_folder_of(path); }
+
 bool db_copy(Db &db, const char *path, Buf *error) {
     char temporary[PATH_MAX];
     if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary) {

@@ -56,6 +56,12 @@ bool is_member_now(Tx &tx, int64_t room, int64_t user, int64_t *seen) {
     return !row.left;
 }
 
+static void posters_forget(Tx &tx) {
+    if (!tx.has_posters) return;
+    for (Poster &p : tx.posters) p = {};
+    tx.has_posters = false;
+}
+
 // --- the table
 
 struct Operation {
@@ -92,6 +98,7 @@ Err operation_run(Tx &tx, StoreWrite *w) {
     CB_ASSERT(operation.kind == w->kind);
     int64_t rev_before = tx.rev;
     db_forgive(tx.db);
+    if (w->kind != WriteKind::message_post) posters_forget(tx);
     if (operation.has_savepoint) db_run(tx.db, Sql::savepoint);
     Err err = operation.run(tx, w);
     if (tx.db.failure == Failure::rule) {

@@ -17,9 +17,9 @@ static void change_user(Tx &tx, StoreWrite *w, int64_t rev) {
 }
 
 static void sessions_ended(StoreWrite *w, Query &q) {
-    constexpr uint32_t places = sizeof w->ended_sessions / sizeof w->ended_sessions[0];
+    w->ended_sessions = static_cast<int64_t *>(arena_alloc(w->arena, ended_sessions_max * sizeof(int64_t)));
     while (query_step(q))
-        if (w->ended_sessions_count < places) w->ended_sessions[w->ended_sessions_count++] = query_int(q, 0);
+        if (w->ended_sessions_count < ended_sessions_max) w->ended_sessions[w->ended_sessions_count++] = query_int(q, 0);
 }
 
 static void sessions_end_but(Tx &tx, StoreWrite *w, int64_t keep) {

@@ -216,6 +216,15 @@ static const Reading readings[] = {
 };
 static_assert(sizeof readings / sizeof readings[0] == (size_t)ReadKind::health + 1);
 
+// The newest commit that this transaction can see. One that is being synced is counted already, which may take as long as a card likes, and what it will
+// add to the log is not here yet: then the read need not wait for it. rev_begun may be written meanwhile only when three more commits have begun.
+static uint32_t commits_seen(const Store *s, int64_t rev) {
+    uint32_t begun = __atomic_load_n(&s->commits_begun, __ATOMIC_SEQ_CST);
+    int64_t rev_begun = s->rev_begun[begun % 4];
+    bool is_same = __atomic_load_n(&s->commits_begun, __ATOMIC_SEQ_CST) == begun;
+    return is_same && rev < rev_begun ? begun - 1 : begun;
+}
+
 static void read_run(StoreRead *r) {
     Store *s = r->store;
     Db &db = s->reading;
@@ -224,7 +233,7 @@ static void read_run(StoreRead *r) {
     db_run(db, Sql::begin_read);
     // The first statement that reads fixes what this transaction sees; the count is read after it.
     r->snapshot_rev = db_get(db, Sql::rev_get, 0);
-    r->seen_commits = __atomic_load_n(&s->commits_begun, __ATOMIC_SEQ_CST);
+    r->seen_commits = commits_seen(s, r->snapshot_rev);
     if (db.failure == Failure::none) readings[(int)r->kind].run(db, r);
     Failure failure = db.failure;
     if (db.handle && !sqlite3_get_autocommit(db.handle)) db_run(db, Sql::commit);

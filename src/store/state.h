@@ -38,6 +38,7 @@ struct Store {
     bool is_broken;         // until store_reopen: everything is answered `unavailable`
     bool is_closing;        // nothing more is taken
     uint32_t commits_begun; // atomic; counts up before a COMMIT, so that whoever sees its rows sees the count
+    int64_t rev_begun[4];   // of commit n at n % 4: the log's rev with it; written before the count
     uint32_t commits_told;  // of them the completions have run
     uint32_t wal_frames;    // pages in the write-ahead log after the last commit; the writer's
     uint32_t checkpoint_at; // frames; the writer's
@@ -58,9 +59,18 @@ struct Store {
 
 // --- ops.cpp: one operation inside the writer's transaction
 
+// Who was found to be allowed to post where, in this transaction: writers say several things in a row, and a batch is full of such rows. Every other
+// operation may change that, so it empties the table.
+constexpr uint32_t posters_places = 64; // direct-mapped: who shares a place is only asked about again
+struct Poster {
+    int64_t user, room; // user 0: empty
+};
+
 struct Tx {
     Db &db;
     int64_t rev; // the newest given in this transaction
+    bool has_posters = false;
+    Poster posters[posters_places] = {};
 };
 // Judges the operation and does it; on a refusal everything is as it was, rev included. db.failure tells of what is no refusal.
 Err operation_run(Tx &tx, StoreWrite *w);

@@ -69,20 +69,17 @@ bool store_is_locked(const char *dir) {
 }
 
 // SQLite gives its companion files the mode of the database, so that is made (or mended: a restored copy) first.
-static bool file_make(const char *dir, const char *path, Buf *error) {
+static bool file_make(const char *path, bool *is_new, Buf *error) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         buf_printf(*error, "cannot open %s: %s", path, strerror(errno));
         return false;
     }
     struct stat st;
-    if (fstat(fd, &st) == 0 && (st.st_mode & 0077) != 0 && fchmod(fd, 0600) != 0) log_warn("store: others may read %s: %s", path, strerror(errno));
+    bool is_known = fstat(fd, &st) == 0;
+    if (is_known && (st.st_mode & 0077) != 0 && fchmod(fd, 0600) != 0) log_warn("store: others may read %s: %s", path, strerror(errno));
+    *is_new = is_known && st.st_size == 0;
     close(fd);
-    int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-        if (fsync(folder) != 0) log_warn("store: cannot sync %s: %s", dir, strerror(errno));
-        close(folder);
-    }
     return true;
 }
 
@@ -147,9 +144,18 @@ static bool state_read(Store *s, Buf *error) {
 
 // --- the connections
 
-static bool connections_open(Store *s, Buf *error) {
+// A new database has nothing to lose until it has answered somebody: it is made without a sync, and then its three parts are synced once each, the
+// write-ahead log by the first commit of state_read. (SQLite by itself takes eight, which on a card is a second.)
+static bool new_file_sync(Store *s, Buf *error) {
+    if (db_sync(s->path)) return true;
+    buf_printf(*error, "cannot sync %s: %s", s->path, strerror(errno));
+    return false;
+}
+
+static bool connections_open(Store *s, bool is_new, Buf *error) {
     Db &db = s->writing;
     if (!db_open(db, s->path, DbMode::write, error)) return false;
+    if (is_new) db_exec(db, "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF");
     // What a killed server left in its write-ahead log is taken up here.
     bool is_wal = db_exec(db, "PRAGMA journal_mode=WAL") && db_value(db, "SELECT journal_mode = 'wal' FROM pragma_journal_mode") == 1;
     if (!is_wal) {
@@ -159,7 +165,7 @@ static bool connections_open(Store *s, Buf *error) {
     if (!db_migrate(db, s->path, embedded_schema, error)) return false;
     db_forgive(db);
     writer_watch_log(s);
-    if (!state_read(s, error)) return false;
+    if (!state_read(s, error) || (is_new && !new_file_sync(s, error))) return false;
     s->commits_told = s->commits_begun;
     return reader_start(s, error) && writer_start(s, error);
 }
@@ -190,9 +196,10 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     s->failed = failed;
     snprintf(s->path, sizeof s->path, "%s/chatterbox.db", options.dir);
     db_start(options.fix_memory_bound);
-    bool is_there = file_make(options.dir, s->path, error);
+    bool is_new = false;
+    bool is_there = file_make(s->path, &is_new, error);
     if (is_there) stranger_log_remove(s->path);
-    if (is_there && connections_open(s, error)) return s;
+    if (is_there && connections_open(s, is_new, error)) return s;
     if (s->writing.is_damaged || s->reading.is_damaged)
         buf_printf(*error, "; `chatterbox check --data %s` says what is wrong and what to do", options.dir);
     connections_close(s, false);
@@ -206,7 +213,7 @@ bool store_reopen(Store *s, Buf *error) {
     // What is in the write-ahead log is not copied into the database now: opening verifies it first.
     connections_close(s, false);
     reader_release(s, UINT64_MAX);
-    if (!connections_open(s, error)) {
+    if (!connections_open(s, false, error)) {
         connections_close(s, false);
         return false;
     }

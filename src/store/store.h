@@ -141,9 +141,11 @@ struct StoreWrite {
     Change *changes;
     uint32_t changes_count;
     UserRow user_row;
-    int64_t ended_sessions[64];  // ids that ended with this write, the first 64 (user_password, session_add: all; user_delete: hub knows)
+    int64_t *ended_sessions;     // ids that ended with this write, the first ended_sessions_max (user_password, session_add: all; user_delete: hub knows)
     uint32_t ended_sessions_count;
 };
+
+constexpr uint32_t ended_sessions_max = 64;
 
 StoreWrite *store_write_new(WriteKind kind);
 void store_write_free(StoreWrite *w);
@@ -240,13 +242,15 @@ struct StoreLoad {
 
 // Takes a write. False when write_queue_max wait: nothing was taken, the caller still owns it.
 [[nodiscard]] bool store_submit(Store *s, StoreWrite *w);
+// True when so many wait (write_queue_crowded) that who can be kept waiting should not be read.
+bool store_is_crowded(const Store *s);
 // True when writes wait or a batch is under way.
 bool store_has_work(const Store *s);
 // True when writes wait and no batch is under way: the loop should not sleep before the next store_turn.
 bool store_wants_turn(const Store *s);
 // Once at the end of every loop turn (also of the turn in which completions ran): if no batch is under way, what waits becomes one. While commits are fast (running
 // mean below commit_inline_us_max, or below `worth_us`) it is committed here and now and its completions run before this returns; else on the writer thread, and they run
-// in a later turn. worth_us: so long a commit is worth waiting for, because the readers are then served once for this batch and what came meanwhile, not twice.
+// in a later turn. worth_us: so long a commit (commit_worth_us_max at most) is worth waiting for, because the readers are then served once for this batch and what came meanwhile, not twice.
 void store_turn(Store *s, uint32_t worth_us = 0);
 // Asks for a read. False when read_queue_max wait.
 [[nodiscard]] bool store_read(Store *s, StoreRead *r);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -19,11 +20,17 @@ constexpr uint32_t checkpoint_step = 256;        // 1 MiB more until the next tr
 constexpr uint32_t restart_frames = 10 * 256;    // 10 MiB: batches wait for the copying, and the writer for the readers, so that with one more
                                                  // batch it stays under 16
 constexpr size_t batch_text_max = 1024 * 1024;   // a batch of the longest messages alone would be larger than that
-constexpr uint32_t commit_mean_start_us = 2 * commit_inline_us_max; // a disk that we do not know yet is taken for a slow one
 constexpr uint32_t commit_sample_us_max = 8 * commit_inline_us_max; // so that one slow commit is forgotten after a few fast ones
+constexpr uint32_t commit_mean_start_us = commit_sample_us_max;     // a disk that we do not know yet is taken for a slow one
+
+// A write, and behind it the beginning of its arena: a usual message with all that belongs to it is one allocation.
+constexpr size_t write_bytes = 1024, write_place = (sizeof(StoreWrite) + 15) & ~size_t{15};
+static_assert(write_place % 16 == 0 && write_place <= 512);
 
 StoreWrite *store_write_new(WriteKind kind) {
-    auto *w = static_cast<StoreWrite *>(mem_zero(sizeof(StoreWrite)));
+    auto *w = static_cast<StoreWrite *>(mem_alloc(write_bytes));
+    memset(static_cast<void *>(w), 0, sizeof *w);
+    arena_lend(w->arena, reinterpret_cast<char *>(w) + write_place, write_bytes - write_place);
     w->kind = kind;
     return w;
 }
@@ -55,7 +62,7 @@ static void batch_run(Store *s, Batch *b) {
     b->commit_us = 0;
     db_run(db, Sql::begin_write);
     if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
-    Tx tx = {db, s->rev_committed};
+    Tx tx = {.db = db, .rev = s->rev_committed};
     for (StoreWrite *w = b->first; w; w = w->next) {
         w->err = operation_run(tx, w);
         if (db.failure > Failure::rule) return batch_fail(s, b, db.failure);
@@ -65,6 +72,7 @@ static void batch_run(Store *s, Batch *b) {
     if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
     s->has_written = false;
     // Counted before, so that no reader sees the rows without the count.
+    s->rev_begun[(s->commits_begun + 1) % 4] = tx.rev;
     __atomic_add_fetch(&s->commits_begun, 1, __ATOMIC_SEQ_CST);
     uint64_t begin = clock_us();
     db_run(db, Sql::commit);
@@ -119,10 +127,14 @@ static void cleaning_done(Job *job) {
     s->is_log_copied = true;
 }
 
-// Begins the long half when the log has grown enough. True when the short one is due.
+static bool is_fast(const Store *s) { return s->commit_mean_us < commit_inline_us_max; }
+
+// Begins the long half when the log has grown enough. True when the short one is due. It syncs twice while everybody waits: where that takes long it is put
+// off until nobody does, or until the log is too long; meanwhile the long half is done again for every step, so that the short one stays short.
 static bool log_wants_writer(Store *s) {
-    if (s->is_log_copied) return true;
+    if (s->is_log_copied && (is_fast(s) || !s->first || s->wal_frames >= restart_frames)) return true;
     if (s->is_cleaning || s->wal_frames < s->checkpoint_at) return false;
+    s->checkpoint_at = s->wal_frames + checkpoint_step;
     s->cleaning.work = cleaning_work;
     s->cleaning.done = cleaning_done;
     s->is_cleaning = chores_submit(s, &s->cleaning);
@@ -254,6 +266,8 @@ bool store_submit(Store *s, StoreWrite *w) {
     return true;
 }
 
+bool store_is_crowded(const Store *s) { return s->waiting >= write_queue_crowded; }
+
 bool store_has_work(const Store *s) { return s->first || s->batch.in_flight; }
 
 bool store_wants_turn(const Store *s) { return (s->first && !is_busy(s)) || reader_wants_turn(s); }
@@ -272,10 +286,13 @@ void store_turn(Store *s, uint32_t worth_us) {
     reader_release(s);
     if (s->is_broken && !s->batch.in_flight) return answer_waiting(s, Err::unavailable);
     if (is_busy(s)) return;
-    bool is_inline = s->commit_mean_us < commit_inline_us_max || s->commit_mean_us < worth_us;
+    bool is_inline = is_fast(s) || s->commit_mean_us < (worth_us < commit_worth_us_max ? worth_us : commit_worth_us_max);
     if (s->first && is_inline) {
         batch_take(s, batch_operations_max);
+        uint64_t begin = clock_us();
         batch_run(s, &s->batch);
+        uint64_t waited = clock_us() - begin;
+        if (waited > metrics[(int)Metric::turn_store_wait_max]) metric_set(Metric::turn_store_wait_max, waited);
         batch_finish(s);
         if (s->batch.in_flight || s->is_broken) return;
     }

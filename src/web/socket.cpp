@@ -24,6 +24,7 @@ struct Socket {
     bool dirty;                 // in `dirty_list`
     bool history_asked;         // one page at a time; meanwhile it is not read
     bool slowed;                // over the request rate; meanwhile it is not read
+    bool crowded;               // in `crowded_list`: the store has too much to do; meanwhile it is not read
     Reader reader;
 };
 static_assert(sizeof(Socket) + 320 <= 512, "an idle socket is to cost at most 1 KB in all: 512 for the connection's state and this");
@@ -32,8 +33,12 @@ static Hub *hub;
 static SocketOptions options;
 static Socket **all;            // in no order
 static uint32_t all_count, all_capacity;
-static ConnId *dirty_list;      // sockets to be looked at in this turn though the ring has nothing new
-static uint32_t dirty_count, dirty_capacity;
+struct SocketList {
+    ConnId *ids;
+    uint32_t count, capacity;
+};
+static SocketList dirty_list;   // sockets to be looked at in this turn though the ring has nothing new
+static SocketList crowded_list; // those that wait until the store has less to do
 static Socket *graveyard;       // linked by next_of_user
 static uint32_t first_served;   // rotates, so that nobody is always the last
 static uint64_t ring_seen;      // the ring's head when all were served
@@ -43,14 +48,18 @@ static Socket *socket_of(ConnId id) {
     return c ? static_cast<Socket *>(conn_owner(c)) : nullptr;
 }
 
+static void list_add(SocketList &list, ConnId id) {
+    if (list.count == list.capacity) {
+        list.capacity = list.capacity ? list.capacity * 2 : 64;
+        list.ids = static_cast<ConnId *>(mem_grow(list.ids, list.capacity * sizeof *list.ids));
+    }
+    list.ids[list.count++] = id;
+}
+
 static void mark_dirty(Socket *s) {
     if (s->dirty) return;
     s->dirty = true;
-    if (dirty_count == dirty_capacity) {
-        dirty_capacity = dirty_capacity ? dirty_capacity * 2 : 64;
-        dirty_list = static_cast<ConnId *>(mem_grow(dirty_list, dirty_capacity * sizeof *dirty_list));
-    }
-    dirty_list[dirty_count++] = s->id;
+    list_add(dirty_list, s->id);
 }
 
 static bool send(Socket *s, std::string_view payload) {
@@ -109,9 +118,13 @@ uint32_t sockets_count() { return all_count; }
 
 // Back-pressure: who does not take the answers is not read, and answers that the store still owes count as queued.
 static void update_pause(Socket *s) {
-    bool full = conn_private_bytes(s->conn) + s->asked_bytes > private_queue_pause_bytes;
+    bool full = conn_private_bytes(s->conn) > private_queue_pause_bytes || s->asked_bytes > asked_bytes_max;
+    if (!s->crowded && s->asked_bytes && store_is_crowded(hub->store)) {
+        s->crowded = true;
+        list_add(crowded_list, s->id);
+    }
     bool unwelcomed = s->reader.state == ReaderState::starting; // `welcome` is the first frame, always
-    conn_pause(s->conn, unwelcomed || s->history_asked || s->slowed || full);
+    conn_pause(s->conn, unwelcomed || s->history_asked || s->slowed || s->crowded || full);
 }
 
 // --- opening and closing
@@ -221,13 +234,20 @@ static void history_answered(uint64_t id) {
 
 // --- what a client sends
 
-constexpr size_t answer_bytes_least = 256; // a frame around a text
+// What the answer to a write may hold: what was said is never longer there than in the request; around it are the sender's name, ids and times, and for
+// an edit or a deletion the nonce of the message, which the request did not name.
+constexpr size_t answer_bytes_around = 160;
+
+static uint32_t answer_bytes(const Socket *s, RequestKind kind, std::string_view request) {
+    size_t nonce = kind == RequestKind::message ? 0 : nonce_bytes_max;
+    return static_cast<uint32_t>(answer_bytes_around + strlen(s->reader.user->name) + nonce + request.size());
+}
 
 static bool is_write(RequestKind kind) { return kind == RequestKind::message || kind == RequestKind::edit || kind == RequestKind::del; }
 
-static Err handle(Socket *s, const Request &q, uint64_t now_ms, uint32_t *retry_after_s) {
+static Err handle(Socket *s, const Request &q, uint32_t owed, uint64_t now_ms, uint32_t *retry_after_s) {
     User *user = s->reader.user;
-    HubOrigin origin = {.id = s->id, .extra = answer_bytes_least + q.text.size(), .ref = q.ref};
+    HubOrigin origin = {.id = s->id, .extra = owed, .ref = q.ref};
     if (is_write(q.kind)) {
         if (uint32_t wait = bucket_take(user->messages, hub->options.message_rate, now_ms)) {
             *retry_after_s = (wait + 999) / 1000;
@@ -279,9 +299,9 @@ void socket_text(Conn *c, std::string_view message) {
     ConnId id = s->id;
     Err err = protocol_parse(message, &q);
     // Counted before: with a full queue the decision comes at once.
-    uint32_t owed = err == Err::ok && is_write(q.kind) ? static_cast<uint32_t>(answer_bytes_least + q.text.size()) : 0;
+    uint32_t owed = err == Err::ok && is_write(q.kind) ? answer_bytes(s, q.kind, message) : 0;
     s->asked_bytes += owed;
-    if (err == Err::ok) err = handle(s, q, now, &retry_after_s);
+    if (err == Err::ok) err = handle(s, q, owed, now, &retry_after_s);
     if (!socket_of(id)) return; // the answer did not fit: it has been closed
     if (err != Err::ok) {
         s->asked_bytes -= owed;
@@ -347,9 +367,20 @@ static void serve(Socket *s) {
     if (socket_of(id)) update_pause(s);
 }
 
+static void hear_the_crowd() {
+    for (uint32_t i = 0; i < crowded_list.count; i++) {
+        Socket *s = socket_of(crowded_list.ids[i]);
+        if (!s) continue;
+        s->crowded = false;
+        mark_dirty(s);
+    }
+    crowded_list.count = 0;
+}
+
 void sockets_turn() {
+    if (crowded_list.count && !store_is_crowded(hub->store)) hear_the_crowd();
     // Those marked are taken off the list first: who is marked while it is served has its turn in the next one.
-    uint32_t marked = dirty_count;
+    uint32_t marked = dirty_list.count;
     bool ring_moved = ring_seen != hub->ring.head;
     if (ring_moved) {
         ring_seen = hub->ring.head;
@@ -365,13 +396,13 @@ void sockets_turn() {
         if (all_count != n) ring_seen--;
     }
     for (uint32_t i = 0; i < marked; i++) {
-        Socket *s = socket_of(dirty_list[i]);
+        Socket *s = socket_of(dirty_list.ids[i]);
         if (!s) continue;
         s->dirty = false;
         serve(s);
     }
-    for (uint32_t i = marked; i < dirty_count; i++) dirty_list[i - marked] = dirty_list[i];
-    dirty_count -= marked;
+    for (uint32_t i = marked; i < dirty_list.count; i++) dirty_list.ids[i - marked] = dirty_list.ids[i];
+    dirty_list.count -= marked;
     while (graveyard) {
         Socket *s = graveyard;
         graveyard = s->next_of_user;
@@ -379,4 +410,4 @@ void sockets_turn() {
     }
 }
 
-bool sockets_want_turn() { return dirty_count > 0 || ring_seen != hub->ring.head; }
+bool sockets_want_turn() { return dirty_list.count > 0 || ring_seen != hub->ring.head; }

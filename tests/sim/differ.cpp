@@ -142,7 +142,7 @@ static void show(Buf &out, StoreWrite *w) {
     buf_printf(out, "%s%s\n", err_info(w->err).code, w->is_repeat ? " repeat" : "");
     if (w->err != Err::ok) return;
     for (uint32_t i = 0; i < w->changes_count + w->is_repeat; i++) show(out, w->changes[i]);
-    qsort(w->ended_sessions, w->ended_sessions_count, sizeof(int64_t), ids_ascending); // in no order
+    if (w->ended_sessions_count > 0) qsort(w->ended_sessions, w->ended_sessions_count, sizeof(int64_t), ids_ascending); // in no order
     for (uint32_t i = 0; i < w->ended_sessions_count; i++) buf_printf(out, "ended %lld\n", (long long)w->ended_sessions[i]);
     if (w->kind == WriteKind::user_add) buf_printf(out, "user %lld\n", (long long)w->user);
     if (w->kind == WriteKind::session_add) buf_printf(out, "session %lld\n", (long long)w->session_id);

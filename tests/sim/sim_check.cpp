@@ -120,9 +120,9 @@ static void check_connections() {
         promise(c->queue.len <= private_queue_bytes_max + 1024, "a private queue of %zu bytes", c->queue.len);
         promise(!c->out || c->out->owned.len <= private_queue_bytes_max + frame_out_bytes_max + 1024, "%zu bytes under way", c->out->owned.len);
         promise(c->held.len <= read_buffer_bytes, "%zu bytes held back", c->held.len);
-        // Back-pressure: 16 KiB of answers owed, and the one request that went over.
+        // Back-pressure: asked_bytes_max of answers owed, and the one request that went over.
         uint64_t asked = sim_store_asked_of(store, c->id);
-        promise(asked <= private_queue_pause_bytes + frame_bytes_max + 256, "%llu bytes of answers are owed to one connection", (unsigned long long)asked);
+        promise(asked <= asked_bytes_max + frame_bytes_max + 256, "%llu bytes of answers are owed to one connection", (unsigned long long)asked);
         promise(sim_store_reads_of(store, c->id) <= 2, "%u reads for one connection", sim_store_reads_of(store, c->id));
         const Wire *w = wire_of(&c->stream);
         const auto *client = w ? static_cast<const Client *>(w->client) : nullptr;

@@ -58,6 +58,7 @@ bool store_submit(Store *s, StoreWrite *w) {
     return true;
 }
 
+bool store_is_crowded(const Store *s) { return s->waiting >= write_queue_crowded; }
 bool store_has_work(const Store *s) { return s->first || s->in_flight; }
 bool store_wants_turn(const Store *s) { return s->first && !s->in_flight; }
 

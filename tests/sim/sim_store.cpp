@@ -474,6 +474,7 @@ void sim_operate(SimData &d, StoreWrite *w) {
     gathered.count = 0;
     Act a = {d, w, gathered};
     w->changes_count = w->ended_sessions_count = 0;
+    w->ended_sessions = static_cast<int64_t *>(arena_alloc(w->arena, ended_sessions_max * sizeof(int64_t)));
     w->is_repeat = false;
     w->err = operations[(int)w->kind](a);
     gathered = a.changes;

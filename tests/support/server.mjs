@@ -71,13 +71,14 @@ export function cli(args, options = {}) {
 
 /**
  * Starts a server and waits until it says that it listens.
+ *   program  another one than `binary`
  *   args   more options; one of DEFAULTS given here replaces it
  *   data   a directory to use (and to leave alone afterwards); else a temporary one
  *   wrap   a program and its arguments to run the server under, such as ['prlimit', '--fsize=…']
  *   quietEnd  do not count an unclean end as a failure (for tests that break the server on purpose)
  */
-export async function startServer({ args = [], env = {}, data, wrap = [], command = 'serve', quietEnd = false } = {}) {
-  if (!existsSync(binary)) throw new Error(`there is no ${binary}: run make, or set CHATTERBOX`)
+export async function startServer({ program = binary, args = [], env = {}, data, wrap = [], command = 'serve', quietEnd = false } = {}) {
+  if (!existsSync(program)) throw new Error(`there is no ${program}: run make ${program === binary ? '' : 'unit-programs'}, or set CHATTERBOX`)
   const server = {
     data: data ?? join(temporary(), 'data'),
     host: '127.0.0.1', port: 0, url: '', pid: 0, exit: null, lines: [], errors: [], args, env,
@@ -119,7 +120,7 @@ export async function startServer({ args = [], env = {}, data, wrap = [], comman
     const given = new Set(server.args)
     const defaults = DEFAULTS.filter(([name]) => !given.has(name)).flatMap(([name, value]) =>
       [name, name === '--listen' && listen ? listen : value])
-    const line = [...wrap, binary, ...(command ? [command] : []), '--data', server.data, ...defaults, ...server.args]
+    const line = [...wrap, program, ...(command ? [command] : []), '--data', server.data, ...defaults, ...server.args]
     const child = spawn(line[0], line.slice(1), { env: { ...environment, ...server.env }, stdio: ['ignore', 'pipe', 'pipe'] })
     children.add(child)
     server.exit = null

@@ -2,6 +2,7 @@
 // and a real limit on the size of files. Nothing that failed may have been acknowledged, and what was acknowledged stays.
 #include "store_world.h"
 
+#include <sched.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
 
@@ -15,6 +16,7 @@ constexpr int64_t lobby = 1;
 
 static struct Faults {
     bool disk_full, sync_fails, read_fails;
+    bool sync_hangs; // until it is false again
     int syncs;
 } faults;
 
@@ -37,6 +39,7 @@ static int faulty_write(sqlite3_file *file, const void *from, int n, sqlite3_int
 }
 static int faulty_sync(sqlite3_file *file, int flags) {
     __atomic_add_fetch(&faults.syncs, 1, __ATOMIC_RELAXED); // from several threads
+    while (__atomic_load_n(&faults.sync_hangs, __ATOMIC_SEQ_CST)) sched_yield();
     if (faults.sync_fails) return SQLITE_IOERR_FSYNC;
     return REAL(xSync)(real_of(file), flags);
 }
@@ -221,6 +224,30 @@ static void a_failed_reopening_may_be_tried_again(void **) {
     post(world, anna, lobby, "goes on");
 }
 
+// While a commit is being synced, which on a slow card takes long, what can be read is what was there before, and is read at once.
+static void a_read_does_not_wait_for_a_sync(void **) {
+    world_close(world);
+    world_open(world); // a disk that is not known yet: the first commit is made on the thread
+    int64_t rev = store_rev(world.s);
+    StoreWrite *w = a_post(anna, lobby, "under way");
+    __atomic_store_n(&faults.sync_hangs, true, __ATOMIC_SEQ_CST);
+    say(world, w);
+    store_turn(world.s);
+    int syncs = __atomic_load_n(&faults.syncs, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&faults.syncs, __ATOMIC_SEQ_CST) == syncs) sched_yield();
+    StoreRead *r = a_read(ReadKind::page);
+    r->room = lobby;
+    r->limit = 10;
+    did_read(world, r);
+    assert_false(is_done(w));
+    assert_int_equal(r->snapshot_rev, rev);
+    __atomic_store_n(&faults.sync_hangs, false, __ATOMIC_SEQ_CST);
+    world_settle(world);
+    assert_int_equal((int)w->err, (int)Err::ok);
+    store_write_free(w);
+    store_read_free(r);
+}
+
 // No layer of ours: the kernel refuses to let the files grow.
 static void a_limit_on_file_sizes_is_a_full_disk(void **) {
     signal(SIGXFSZ, SIG_IGN);
@@ -274,6 +301,7 @@ int main() {
         in_world(a_full_disk_refuses_the_batch_and_goes_on),
         in_world(a_failed_sync_stops_the_store_until_it_is_opened_anew),
         in_normal_world(at_normal_opening_anew_makes_a_new_epoch),
+        in_world(a_read_does_not_wait_for_a_sync),
         in_world(a_failed_reopening_may_be_tried_again),
         in_normal_world(a_limit_on_file_sizes_is_a_full_disk),
         in_normal_world(the_log_is_kept_small),
