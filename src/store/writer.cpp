@@ -130,9 +130,9 @@ static void cleaning_done(Job *job) {
 static bool is_fast(const Store *s) { return s->commit_mean_us < commit_inline_us_max; }
 
 // Begins the long half when the log has grown enough. True when the short one is due. It syncs twice while everybody waits: where that takes long it is put
-// off until nobody does, or until the log is too long; meanwhile the long half is done again for every step, so that the short one stays short.
+// off until the log is too long; meanwhile the long half is done again for every step, so that the short one stays short.
 static bool log_wants_writer(Store *s) {
-    if (s->is_log_copied && (is_fast(s) || !s->first || s->wal_frames >= restart_frames)) return true;
+    if (s->is_log_copied && (is_fast(s) || s->wal_frames >= restart_frames)) return true;
     if (s->is_cleaning || s->wal_frames < s->checkpoint_at) return false;
     s->checkpoint_at = s->wal_frames + checkpoint_step;
     s->cleaning.work = cleaning_work;
