@@ -252,6 +252,12 @@ ssize_t __wrap_read(int fd, void *bytes, size_t length) {
     return __real_read(fd, bytes, length);
 }
 
+ssize_t __real_pread64(int fd, void *bytes, size_t length, off_t offset);
+ssize_t __wrap_pread64(int fd, void *bytes, size_t length, off_t offset) {
+    if (file_at(fd) > 0 && fails(Kind::read)) return errno = code_or(EIO), -1;
+    return __real_pread64(fd, bytes, length, offset);
+}
+
 ssize_t __real_pwrite64(int fd, const void *bytes, size_t length, off_t offset);
 static ssize_t file_write(int fd, const void *bytes, size_t length, off_t offset, bool moves) {
     int file = file_at(fd) - 1;
