@@ -85,7 +85,7 @@ constexpr uint32_t batch_operations_max = 1024;        // operations in one tran
 constexpr uint32_t read_queue_max = 16'384;            // one for each socket that catches up, and some
 constexpr uint32_t hash_queue_max = 64;                // Argon2id jobs waiting; then 429
 constexpr int hash_nice = 10;                          // a flood of logins gives way to messages, on one core too
-constexpr uint32_t commit_inline_us_max = 1'000;       // commits faster than this in the running mean are made on the loop
+constexpr uint32_t commit_inline_us_max = 1'500;       // commits faster than this in the running mean are made on the loop: on the thread one fan-out becomes two
 constexpr uint32_t commit_worth_us_max = 2'000;        // … than this where a round of the readers takes as long; the loop has more to do than to wait
 
 // --- connections (defaults; options)

@@ -20,7 +20,7 @@ constexpr uint32_t checkpoint_step = 256;        // 1 MiB more until the next tr
 constexpr uint32_t restart_frames = 10 * 256;    // 10 MiB: batches wait for the copying, and the writer for the readers, so that with one more
                                                  // batch it stays under 16
 constexpr size_t batch_text_max = 1024 * 1024;   // a batch of the longest messages alone would be larger than that
-constexpr uint32_t commit_sample_us_max = 8 * commit_inline_us_max; // so that one slow commit is forgotten after a few fast ones
+constexpr uint32_t commit_sample_us_max = 4 * commit_inline_us_max; // so that one slow commit among fast ones changes nothing, and two in a row do
 constexpr uint32_t commit_mean_start_us = commit_sample_us_max;     // a disk that we do not know yet is taken for a slow one
 
 // A write, and behind it the beginning of its arena: a usual message with all that belongs to it is one allocation.
