@@ -216,7 +216,7 @@ install: all ## the program, man page, service files, to DESTDIR and PREFIX
 	tools/install '$(OUT)/chatterbox' '$(DESTDIR)' '$(PREFIX)'
 
 clean: ## remove what was built; the fetched libraries stay
-	rm -rf build/obj build/gen build/unit build/sim build/tests build/asan build/fuzz build/bench build/load build/chatterbox build/chatterbox.debug \
+	rm -rf build/obj build/gen build/unit build/sim build/tests build/asan build/fuzz build/bench build/load build/planted build/chatterbox build/chatterbox.debug \
 	    build/release/obj-* build/release/chatterbox-* build/release/SHA256SUMS build/release/LIBRARIES
 
 distclean: ## remove build/ altogether; ./data is never touched
@@ -329,6 +329,7 @@ $(UNIT)/fuzz_%: $(UNIT)/obj/fuzz_%.o $(UNIT)/obj/replay.o $(ARCHIVE) $(FOREIGN_A
 
 ifneq ($(KIND),release)
 include tests/faults/faults.mk
+include tests/crash/crash.mk
 endif
 
 # The program on a bad disk, for conversations: the same objects, and a layer below SQLite.

@@ -135,8 +135,8 @@ export class Follower {
 
   /** Puts a message in the outbox and sends it if there is a live connection. */
   post(text, more = {}) {
-    const nonce = randomBytes(9).toString('base64')
-    const message = { type: 'message', text, nonce, ...more }
+    const nonce = more.nonce ?? randomBytes(9).toString('base64')
+    const message = { type: 'message', text, ...more, nonce }
     this.outbox.set(nonce, message)
     if (this.live) this.socket.send(message)
     return nonce
