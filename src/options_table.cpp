@@ -238,7 +238,7 @@ bool option_differs(const Options *a, const Options *b, const OptionRow &row) {
         switch (row.kind) {
         case OptionKind::listen: {
             const ListenAddress &x = a->listen[i], &y = b->listen[i];
-            if (!address_equal(x.address, y.address) || x.port != y.port || strcmp(x.unix_path, y.unix_path) != 0) return true;
+            if (!address_equal(x.address, y.address) || x.port_asked != y.port_asked || strcmp(x.unix_path, y.unix_path) != 0) return true;
             break;
         }
         case OptionKind::origin:

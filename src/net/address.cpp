@@ -125,7 +125,7 @@ bool listen_parse(std::string_view text, ListenAddress *out) {
     if (host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']')) return false;
     uint32_t port = 0;
     if (!address_parse(host, &where.address) || !digits_parse(text.substr(colon + 1), 65535, &port)) return false;
-    where.port = (uint16_t)port;
+    where.port = where.port_asked = (uint16_t)port;
     *out = where;
     return true;
 }

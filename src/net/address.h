@@ -21,6 +21,7 @@ struct Cidr {
 struct ListenAddress {
     Address address;
     uint16_t port = 0;
+    uint16_t port_asked = 0; // as it was written; `port` becomes the one that was bound
     char unix_path[108] = "";
 };
 

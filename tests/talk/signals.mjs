@@ -84,6 +84,8 @@ test('SIGHUP does not disturb anybody', async () => {
   const alice = await register(server, 'alice')
   const a = await online(server, alice)
   process.kill(server.pid, 'SIGHUP')
+  await eventually('it is heard', () => server.lines.some(line => /read again/.test(line)))
+  assert.ok(!server.lines.some(line => /changed for the next start/.test(line)), 'the port that was picked is no change')
   await a.say('still here')
   assert.equal((await http(server, 'GET', '/healthz')).status, 200)
   await server.stop()

@@ -363,6 +363,22 @@ static void reads_again(void **) {
     assert_int_equal(o.warnings, 5);
 }
 
+// The server puts the port that it got in the place of 0. That is no change, and 0 made into a number is one.
+static void a_picked_port_is_no_change(void **) {
+    write_file("listen = 127.0.0.1:0\n");
+    Line line = {{"--config", file_path}};
+    Options o;
+    parse(line, &o);
+    o.listen[0].port = 41234;
+    ScopedBuf message;
+    assert_true(options_reload(&o, &message));
+    assert_int_equal(message.len, 0);
+    assert_int_equal(o.listen[0].port, 41234);
+    write_file("listen = 127.0.0.1:41234\n");
+    assert_true(options_reload(&o, &message));
+    check_text(buf_view(message), "changed for the next start: listen", "message");
+}
+
 static int make_directory(void **) {
     strcpy(directory, "/tmp/chatterbox-unit-XXXXXX");
     if (mkdtemp(directory) == nullptr) return -1;
@@ -385,6 +401,7 @@ int main() {
         cmocka_unit_test(flag_wins_over_variable_over_file),
         cmocka_unit_test(commands_take_what_is_theirs),
         cmocka_unit_test(reads_again),
+        cmocka_unit_test(a_picked_port_is_no_change),
     };
     return cmocka_run_group_tests_name("options", tests, make_directory, remove_directory);
 }
