@@ -88,6 +88,20 @@ static void takes_and_refuses(void **) {
     }
 }
 
+// Wherever it stands in a string: RapidJSON goes in steps of 16 bytes where it can.
+static void refuses_raw_controls_everywhere(void **) {
+    for (char control = 0; control <= 0x20; control++) {
+        for (size_t at = 0; at < 50; at++) {
+            char text[80] = R"({"a":"..................................................","b":1})";
+            text[6 + at] = control;
+            assert_int_equal((bool)json_parse({text, strlen(R"({"a":"")") - 1 + 50 + strlen(R"(","b":1})")}), control == ' ');
+            char key[80] = R"({"..................................................":"b"})";
+            key[2 + at] = control;
+            assert_int_equal((bool)json_parse({key, 2 + 50 + strlen(R"(":"b"})")}), control == ' ');
+        }
+    }
+}
+
 static void refuses_every_cut(void **) {
     const char *whole = R"({"type":"message","text":"a\u00e4\ud83d\udc4d","room":12,"list":[1,{"x":null}]})";
     for (size_t n = 0; n < strlen(whole); n++) {
@@ -356,6 +370,7 @@ static void a_value_in_the_wrong_place_is_our_mistake(void **) {
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_and_refuses),
+        cmocka_unit_test(refuses_raw_controls_everywhere),
         cmocka_unit_test(refuses_every_cut),
         cmocka_unit_test(survives_every_changed_byte),
         cmocka_unit_test(bounds_the_depth),
