@@ -20,14 +20,13 @@ static const char *const sql_text[] = {
 // --- memory
 
 // Pages have places of their own: from the heap each would take 8 KiB, since that heap gives powers of two and a page is 4 KiB and a header.
-constexpr int page_bytes = 4096;
 constexpr int pages_writer = 64; // the index of nonces is hit at random; more pages than these save little, since the kernel has the rest
 constexpr int pages_reader = 32;
 constexpr int page_places = 112; // both, and a copy being made
 constexpr int page_header_max = 512;
 constexpr int lookaside_bytes = 640, lookaside_count = 50; // a cursor is 500 to 600 bytes
 constexpr int heap_bytes = 2 * 1024 * 1024;
-alignas(16) static char page_memory[page_places * (page_bytes + page_header_max)];
+alignas(16) static char page_memory[page_places * (db_page_bytes + page_header_max)];
 alignas(16) static char heap_memory[heap_bytes];
 
 static void sqlite_log(void *, int code, const char *message) {
@@ -53,7 +52,7 @@ void db_start(bool bounded) {
     int header = 0;
     sqlite3_config(SQLITE_CONFIG_PCACHE_HDRSZ, &header);
     if (header > 0 && header <= page_header_max) {
-        int place = (page_bytes + header + 7) & ~7;
+        int place = (db_page_bytes + header + 7) & ~7;
         sqlite3_config(SQLITE_CONFIG_PAGECACHE, page_memory, place, (int)(sizeof page_memory) / place);
     }
     if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);

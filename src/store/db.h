@@ -32,6 +32,8 @@ struct Db {
     char reason[160] = "";           // of that one, for the log
 };
 
+constexpr int db_page_bytes = 4096;
+
 enum class DbMode : uint8_t { read, write };
 
 // Once before the first connection; later calls do nothing. With `bounded` SQLite gets a static heap where it was built for one.

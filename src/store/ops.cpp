@@ -68,30 +68,37 @@ struct Operation {
     WriteKind kind;
     Err (*run)(Tx &tx, StoreWrite *w);
     bool has_savepoint; // it writes with several statements
+    bool is_vital = false; // it frees room, or protects people from somebody
 };
 
 static const Operation operations[] = {
     {WriteKind::user_add, op_user_add, true},
     {WriteKind::user_profile, op_user_profile, false},
-    {WriteKind::user_password, op_user_password, true},
-    {WriteKind::user_role, op_user_role, false},
-    {WriteKind::user_block, op_user_block, false},
-    {WriteKind::user_warn, op_user_warn, false},
-    {WriteKind::user_delete, op_user_delete, true},
+    {WriteKind::user_password, op_user_password, true, true},
+    {WriteKind::user_role, op_user_role, false, true},
+    {WriteKind::user_block, op_user_block, false, true},
+    {WriteKind::user_warn, op_user_warn, false, true},
+    {WriteKind::user_delete, op_user_delete, true, true},
     {WriteKind::session_add, op_session_add, true},
-    {WriteKind::session_end, op_session_end, false},
+    {WriteKind::session_end, op_session_end, false, true},
     {WriteKind::session_touch, op_session_touch, false},
     {WriteKind::room_add, op_room_add, true},
     {WriteKind::room_change, op_room_change, true},
     {WriteKind::member_add, op_member_add, false},
-    {WriteKind::member_remove, op_member_remove, false},
+    {WriteKind::member_remove, op_member_remove, false, true},
     {WriteKind::message_post, op_message_post, false},
     {WriteKind::message_edit, op_message_edit, false},
-    {WriteKind::message_delete, op_message_delete, false},
+    {WriteKind::message_delete, op_message_delete, false, true},
     {WriteKind::marks, op_marks, false},
     {WriteKind::invite_set, op_invite_set, true},
 };
 static_assert(sizeof operations / sizeof operations[0] == (size_t)WriteKind::invite_set + 1);
+
+bool operation_is_vital(Tx &tx, StoreWrite *w) {
+    // Those who delete and block may have to log in first.
+    if (w->kind == WriteKind::session_add) return user_alive(tx, w) && w->user_row.role >= Role::moderator;
+    return operations[(int)w->kind].is_vital && !w->renew_only;
+}
 
 Err operation_run(Tx &tx, StoreWrite *w) {
     const Operation &operation = operations[(int)w->kind];

@@ -44,6 +44,9 @@ struct Store {
     uint32_t checkpoint_at; // frames; the writer's
     bool has_written;       // the last COMMIT did; the writer's
     uint64_t full_logged_ms;
+    int reserve_fd;         // -1: there is none; this and the next two are the writer's
+    bool is_reserve_gone;   // only what is vital is written
+    uint64_t reserve_tried_ms;
     // reading
     Db reading;
     Worker *reader;
@@ -74,6 +77,8 @@ struct Tx {
 };
 // Judges the operation and does it; on a refusal everything is as it was, rev included. db.failure tells of what is no refusal.
 Err operation_run(Tx &tx, StoreWrite *w);
+// Is it one of those that free room, or keep somebody out, and are written even when the disk is full?
+bool operation_is_vital(Tx &tx, StoreWrite *w);
 
 // --- writer.cpp
 
@@ -82,6 +87,13 @@ void writer_stop(Store *s);                   // waits for what is in flight, ru
 void writer_drain(Store *s);                  // commits and completes all that waits
 void writer_watch_log(Store *s);              // on a connection just opened
 void writer_truncate_log(Store *s);           // a whole checkpoint, when nothing else runs
+
+// --- reserve.cpp
+
+void reserve_open(Store *s, const char *dir); // makes it if need be; without it the store works too
+bool reserve_give(Store *s);                  // its room is free now; false: there was none to give
+void reserve_regain(Store *s);                // tries, reserve_retry_ms after the last time
+bool reserve_holds_log(Store *s);             // while its room is free: would a checkpoint leave half of it?
 
 // --- reader.cpp
 

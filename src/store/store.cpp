@@ -177,6 +177,7 @@ static void connections_close(Store *s, bool checkpoint) {
 }
 
 static void store_free(Store *s) {
+    if (s->reserve_fd >= 0) close(s->reserve_fd);
     if (s->lock_fd >= 0) close(s->lock_fd);
     free(s);
 }
@@ -199,7 +200,17 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     bool is_new = false;
     bool is_there = file_make(s->path, &is_new, error);
     if (is_there) stranger_log_remove(s->path);
-    if (is_there && connections_open(s, is_new, error)) return s;
+    s->reserve_fd = -1;
+    bool is_open = is_there && connections_open(s, is_new, error);
+    bool is_full = s->writing.failure == Failure::full || s->reading.failure == Failure::full;
+    if (is_open || is_full) reserve_open(s, options.dir);
+    // On a full disk the index of the log, or a new epoch, may still find the room that the reserve has.
+    if (!is_open && is_full && reserve_give(s)) {
+        connections_close(s, false);
+        buf_clear(*error);
+        is_open = connections_open(s, is_new, error);
+    }
+    if (is_open) return s;
     if (s->writing.is_damaged || s->reading.is_damaged)
         buf_printf(*error, "; `chatterbox check --data %s` says what is wrong and what to do", options.dir);
     connections_close(s, false);

@@ -55,7 +55,7 @@ static void batch_fail(Store *s, Batch *b, Failure failure) {
     }
 }
 
-static void batch_run(Store *s, Batch *b) {
+static void batch_try(Store *s, Batch *b) {
     Db &db = s->writing;
     db_forgive(db);
     b->failure = Failure::none;
@@ -64,7 +64,7 @@ static void batch_run(Store *s, Batch *b) {
     if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
     Tx tx = {.db = db, .rev = s->rev_committed};
     for (StoreWrite *w = b->first; w; w = w->next) {
-        w->err = operation_run(tx, w);
+        w->err = s->is_reserve_gone && !operation_is_vital(tx, w) ? Err::storage_full : operation_run(tx, w);
         if (db.failure > Failure::rule) return batch_fail(s, b, db.failure);
     }
     db_forgive(db);
@@ -79,6 +79,22 @@ static void batch_run(Store *s, Batch *b) {
     if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
     s->rev_committed = b->rev_after = tx.rev;
     if (s->has_written) b->commit_us = clock_us() - begin + 1;
+}
+
+static bool batch_is_vital(Store *s, Batch *b) {
+    Tx tx = {.db = s->writing, .rev = 0};
+    for (StoreWrite *w = b->first; w; w = w->next)
+        if (operation_is_vital(tx, w)) return true;
+    return false;
+}
+
+static void batch_run(Store *s, Batch *b) {
+    reserve_regain(s);
+    batch_try(s, b);
+    // Messages alone are only refused. For what is vital the reserve is given, and it is tried again without the rest.
+    if (b->failure != Failure::full || s->is_reserve_gone || !batch_is_vital(s, b) || !reserve_give(s)) return;
+    batch_try(s, b);
+    s->checkpoint_at = s->wal_frames; // a log that is copied begins anew, and takes no room for long
 }
 
 // --- the write-ahead log
@@ -132,9 +148,11 @@ static bool is_fast(const Store *s) { return s->commit_mean_us < commit_inline_u
 // Begins the long half when the log has grown enough. True when the short one is due. It syncs twice while everybody waits: where that takes long it is put
 // off until the log is too long; meanwhile the long half is done again for every step, so that the short one stays short.
 static bool log_wants_writer(Store *s) {
-    if (s->is_log_copied && (is_fast(s) || s->wal_frames >= restart_frames)) return true;
+    if (s->is_log_copied && (is_fast(s) || s->is_reserve_gone || s->wal_frames >= restart_frames)) return true;
     if (s->is_cleaning || s->wal_frames < s->checkpoint_at) return false;
     s->checkpoint_at = s->wal_frames + checkpoint_step;
+    // Half copied it would have taken the room that the reserve has given.
+    if (s->is_reserve_gone && !reserve_holds_log(s)) return false;
     s->cleaning.work = cleaning_work;
     s->cleaning.done = cleaning_done;
     s->is_cleaning = chores_submit(s, &s->cleaning);

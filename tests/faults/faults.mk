@@ -3,7 +3,7 @@
 # ours can fail apart.
 TESTS = $(OUT)/tests
 FAULT_WRAPS = malloc calloc realloc sqlite3_initialize sqlite3_step pthread_create accept4 open open64 close read write pread64 pwrite64 writev \
-    ftruncate64 posix_fallocate64 fsync fdatasync unlink rename
+    ftruncate64 fallocate64 fsync fdatasync unlink rename
 FAULT_RENAMES = malloc calloc realloc
 FAULT_LIBS = $(patsubst %,$(TESTS)/faults/lib%.a,uv_a sodium z utf8proc foreign)
 FAULT_PROGRAMS = $(TESTS)/chatterbox-faults $(TESTS)/store-tool

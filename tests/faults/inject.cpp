@@ -24,7 +24,7 @@
 
 // --- which call fails
 
-#define KINDS(X) X(alloc) X(lib) X(sqlite) X(step) X(read) X(write) X(sync) X(open) X(accept) X(thread) X(hash)
+#define KINDS(X) X(alloc) X(lib) X(sqlite) X(step) X(read) X(write) X(sync) X(open) X(accept) X(thread) X(hash) X(room)
 enum class Kind {
 #define X(name) name,
     KINDS(X)
@@ -324,19 +324,21 @@ int __wrap_ftruncate64(int fd, off_t size) {
     return failed;
 }
 
-int __real_posix_fallocate64(int fd, off_t offset, off_t length);
-int __wrap_posix_fallocate64(int fd, off_t offset, off_t length) {
+int __real_fallocate64(int fd, int mode, off_t offset, off_t length);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length) {
     int file = file_at(fd) - 1;
-    if (file < 0) return __real_posix_fallocate64(fd, offset, length);
-    if (fails(Kind::write)) return code_or(EIO);
+    if (file < 0) return __real_fallocate64(fd, mode, offset, length);
+    if (fails(Kind::room)) return errno = code_or(EOPNOTSUPP), -1;
     pthread_mutex_lock(&lock);
-    int error = has_room(file, offset + length) ? __real_posix_fallocate64(fd, offset, length) : ENOSPC;
-    if (!error && offset + length > files[file].size) {
+    int failed = has_room(file, offset + length) ? __real_fallocate64(fd, mode, offset, length) : (errno = ENOSPC, -1);
+    if (!failed && offset + length > files[file].size) {
         files[file].size = offset + length;
         record('T', files[file].name, (uint64_t)files[file].size, nullptr, 0);
     }
+    int error = errno;
     pthread_mutex_unlock(&lock);
-    return error;
+    errno = error;
+    return failed;
 }
 
 static int file_sync(int fd, int (*real)(int)) {

@@ -15,6 +15,9 @@ const wanted = process.env.FAULTS ?? ''
 // What may fail a request, and nothing else may.
 const CODES = new Set(['unavailable', 'storage_full', 'overloaded'])
 
+/** A full disk is asked for room once a second. */
+const pause = code => sleep(code === 'storage_full' ? 200 : 10)
+
 /** Tries until the answer is one of `good`: a single fault passes, and a client tries again. */
 async function insist(server, method, path, options, good) {
   for (let i = 0; ; i++) {
@@ -22,7 +25,7 @@ async function insist(server, method, path, options, good) {
     if (good.includes(res.status)) return res
     if (server.exit || i === 8) throw Object.assign(new Error(`${method} ${path}: ${res.status} ${res.text ?? res.error}`), { refused: true })
     if (res.status) assert.ok([503, 507].includes(res.status) && CODES.has(res.json.error), `${method} ${path} gave ${res.status} ${res.text}`)
-    await sleep(10)
+    await pause(res.json?.error)
   }
 }
 
@@ -58,7 +61,7 @@ async function say(server, state, texts, more = {}) {
       if (f?.type === 'error') assert.ok(CODES.has(f.code), `an error that says nothing true: ${JSON.stringify(f)}`)
     })
     left = left.filter((_, at) => answers[at]?.type !== 'message')
-    if (left.length) await sleep(10)
+    if (left.length) await pause(answers.find(f => f?.type === 'error')?.code)
   }
 }
 
@@ -69,7 +72,7 @@ async function asked(server, state, frame, good) {
     const answer = await state.socket.ask(frame, 4000).catch(() => null)
     if (answer?.type === 'error') assert.ok(CODES.has(answer.code), JSON.stringify(answer))
     if (answer && good(answer)) return answer
-    await sleep(10)
+    await pause(answer?.code)
   }
 }
 
@@ -155,6 +158,8 @@ const KINDS = [
   { kind: 'step', few: 3, code: 7 },
   { kind: 'step', few: 2, code: 5 },
   { kind: 'write', few: 3, code: 28 },
+  { kind: 'room', few: 1 },
+  { kind: 'room', few: 1, code: 28 },
   { kind: 'lib', few: 4, mayAbort: true },
   { kind: 'sqlite', few: 5, step: 23 },
   { kind: 'alloc', few: 5, step: 7, mayAbort: true },

@@ -5,7 +5,9 @@
 #include <sched.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
+#include "base/limits.h"
 #include "store/db.h"
 
 static World world;
@@ -16,9 +18,17 @@ constexpr int64_t lobby = 1;
 
 static struct Faults {
     bool disk_full, sync_fails, read_fails;
+    bool is_room_reserved; // full but for the room of the reserve
     bool sync_hangs; // until it is false again
     int syncs;
 } faults;
+
+static int64_t reserve_size() {
+    char path[256];
+    struct stat st;
+    world_path(world, "reserve", path);
+    return stat(path, &st) == 0 ? st.st_size : -1;
+}
 
 struct FaultyFile {
     sqlite3_file base;
@@ -34,7 +44,7 @@ static int faulty_read(sqlite3_file *file, void *to, int n, sqlite3_int64 at) {
     return REAL(xRead)(real_of(file), to, n, at);
 }
 static int faulty_write(sqlite3_file *file, const void *from, int n, sqlite3_int64 at) {
-    if (faults.disk_full) return SQLITE_FULL;
+    if (faults.disk_full || (faults.is_room_reserved && reserve_size() > 0)) return SQLITE_FULL;
     return REAL(xWrite)(real_of(file), from, n, at);
 }
 static int faulty_sync(sqlite3_file *file, int flags) {
@@ -151,6 +161,56 @@ static void a_full_disk_refuses_the_batch_and_goes_on(void **) {
     assert_int_equal(store_rev(world.s), rev + 1);
 }
 
+// In one batch with what is not: only that is refused, and the log has no gap.
+static void what_is_vital_is_stored_on_a_full_disk(void **) {
+    assert_int_equal(reserve_size(), reserve_bytes);
+    int64_t bert = user_make(world, "bert"), carl = user_make(world, "carl", Role::moderator);
+    int64_t kept = post(world, anna, lobby, "kept"), removed = post(world, anna, lobby, "removed");
+    int64_t rev = store_rev(world.s);
+    faults.is_room_reserved = true;
+    assert_int_equal((int)try_post("alone", "a"), (int)Err::storage_full);
+    assert_int_equal(reserve_size(), reserve_bytes);
+    StoreWrite *vital[] = {a_delete(anna, removed),
+                           about_user(WriteKind::user_block, bert),
+                           about_user(WriteKind::user_warn, anna),
+                           about_user(WriteKind::user_role, bert),
+                           about_user(WriteKind::user_password, bert),
+                           about_user(WriteKind::session_add, carl),
+                           about_user(WriteKind::user_delete, bert)};
+    vital[1]->flag = true;
+    vital[5]->token_hash[0] = 1;
+    StoreWrite *others[] = {a_post(anna, lobby, "b", "b"), an_edit(anna, kept, "edited"), about_user(WriteKind::user_profile, anna),
+                            about_user(WriteKind::session_add, anna), about_user(WriteKind::user_password, anna), a_post(anna, lobby, "c", "c")};
+    others[4]->renew_only = true;
+    int count = 0;
+    for (StoreWrite *w : others) {
+        say(world, w);
+        if (count < 7) say(world, vital[count++]);
+    }
+    say(world, vital[count]);
+    world_settle(world);
+    for (StoreWrite *w : others) {
+        assert_int_equal((int)w->err, (int)Err::storage_full);
+        store_write_free(w);
+    }
+    for (StoreWrite *w : vital) {
+        check(w->err == Err::ok, "%d: %s", (int)w->kind, err_info(w->err).code);
+        store_write_free(w);
+    }
+    assert_int_equal(reserve_size(), 0);
+    assert_int_equal(store_rev(world.s), rev + 4); // deleted; a role; left the lobby, gone
+    assert_int_equal(sql_value(world, "SELECT count(*) FROM messages WHERE text = 'kept'"), 1);
+    assert_int_equal((int)try_post("still not"), (int)Err::storage_full); // though there would be room
+    // After a while it looks for room, and here it finds some.
+    faults = {};
+    Err err = Err::storage_full;
+    for (int i = 0; i < 500 && err == Err::storage_full; i++) err = try_post("a", "a"), usleep(20'000);
+    assert_int_equal((int)err, (int)Err::ok);
+    assert_int_equal(store_rev(world.s), rev + 5);
+    assert_int_equal(reserve_size(), reserve_bytes);
+    assert_int_equal(failed_calls, 0);
+}
+
 static void a_failed_sync_stops_the_store_until_it_is_opened_anew(void **) {
     int64_t before = post(world, anna, lobby, "acknowledged");
     char epoch[64];
@@ -232,8 +292,8 @@ static void a_read_does_not_wait_for_a_sync(void **) {
     StoreWrite *w = a_post(anna, lobby, "under way");
     __atomic_store_n(&faults.sync_hangs, true, __ATOMIC_SEQ_CST);
     say(world, w);
-    store_turn(world.s);
     int syncs = __atomic_load_n(&faults.syncs, __ATOMIC_SEQ_CST);
+    store_turn(world.s);
     while (__atomic_load_n(&faults.syncs, __ATOMIC_SEQ_CST) == syncs) sched_yield();
     StoreRead *r = a_read(ReadKind::page);
     r->room = lobby;
@@ -299,6 +359,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         in_world(full_syncs_every_commit_and_normal_none),
         in_world(a_full_disk_refuses_the_batch_and_goes_on),
+        in_world(what_is_vital_is_stored_on_a_full_disk),
         in_world(a_failed_sync_stops_the_store_until_it_is_opened_anew),
         in_normal_world(at_normal_opening_anew_makes_a_new_epoch),
         in_world(a_read_does_not_wait_for_a_sync),
