@@ -62,6 +62,9 @@ static void judge(const Wire *w, std::string_view frame) {
         promise(is_member || !is_hidden || says_left, "%s gets a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
         bool says_joined = frame.find(R"("joined":true)") != frame.npos;
         promise(!says_joined || is_member, "%s is told to have joined room %lld", name, (long long)room);
+    } else if (is_of(frame, "history") && (frame.ends_with(R"("more":true})") || frame.ends_with(R"("more":false})"))) {
+        // Without a `ref` it is a snapshot's, which is never queued: it goes whole in the moment in which it is judged.
+        promise(is_member, "%s gets a snapshot of a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
     } else if (is_of(frame, "history") || is_of(frame, "seen") || is_of(frame, "typing")) {
         promise(is_member || was_member, "%s gets %.*s", name, (int)begin.size(), begin.data());
     }
