@@ -103,7 +103,7 @@ struct FuzzWorld {
 inline FuzzWorld world;
 
 inline const char *const user_names[users_count] = {"alice", "bob", "carol", "dave", "eve"};
-inline void token_of(int user, char out[uuid_chars + 1]) { snprintf(out, uuid_chars + 1, "00000000-0000-4000-8000-00000000000%d", user); }
+inline void token_of(int user, char out[uuid_chars + 1]) { snprintf(out, uuid_chars + 1, "00000000-0000-4000-8000-00000000000%u", static_cast<unsigned>(user) % 10); }
 
 inline void world_path(const char *name, char out[128]) { snprintf(out, 128, "%s/%s", world.dir, name); }
 
