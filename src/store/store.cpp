@@ -219,17 +219,33 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     return nullptr;
 }
 
+// After a failed sync the kernel may show pages that never reached the disk, and will not try to write them again. It forgets those that it can.
+static void cache_drop(const char *path, const char *end) {
+    char name[sizeof(Store::path) + 8];
+    snprintf(name, sizeof name, "%s%s", path, end);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    if (int failed = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)) log_debug("store: %s stays in memory: %s", name, strerror(failed));
+    close(fd);
+}
+
 bool store_reopen(Store *s, Buf *error) {
     CB_ASSERT(!s->batch.in_flight);
     // What is in the write-ahead log is not copied into the database now: opening verifies it first.
     connections_close(s, false);
     reader_release(s, UINT64_MAX);
-    if (!connections_open(s, false, error)) {
-        connections_close(s, false);
-        return false;
+    for (const char *end : {"", "-wal"}) cache_drop(s->path, end);
+    bool is_open = connections_open(s, false, error);
+    // What was found sound in the log is written once more, into the database, and the log begins anew: behind a page that is not on the disk
+    // nothing would survive a power cut, however well it was synced.
+    if (is_open) {
+        writer_truncate_log(s);
+        is_open = s->writing.failure == Failure::none;
+        if (!is_open) buf_printf(*error, "cannot write %s: %s", s->path, s->writing.reason);
     }
-    s->is_broken = false;
-    return true;
+    if (!is_open) connections_close(s, false);
+    s->is_broken = !is_open;
+    return is_open;
 }
 
 void store_close(Store *s) {

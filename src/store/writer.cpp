@@ -55,6 +55,15 @@ static void batch_fail(Store *s, Batch *b, Failure failure) {
     }
 }
 
+// What is said not to be committed may be there all the same: memory that runs out behind the last sync is enough. The log has then moved on without us, so
+// nothing is known any more, and opening it anew settles what happened.
+static void commit_fail(Store *s, Batch *b) {
+    Db &db = s->writing;
+    Failure failure = db.failure;
+    batch_fail(s, b, failure);
+    if (s->has_written || db_get(db, Sql::rev_get, -1) != s->rev_committed) batch_fail(s, b, Failure::broken);
+}
+
 static void batch_try(Store *s, Batch *b) {
     Db &db = s->writing;
     db_forgive(db);
@@ -76,7 +85,7 @@ static void batch_try(Store *s, Batch *b) {
     __atomic_add_fetch(&s->commits_begun, 1, __ATOMIC_SEQ_CST);
     uint64_t begin = clock_us();
     db_run(db, Sql::commit);
-    if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
+    if (db.failure != Failure::none) return commit_fail(s, b);
     s->rev_committed = b->rev_after = tx.rev;
     if (s->has_written) b->commit_us = clock_us() - begin + 1;
 }

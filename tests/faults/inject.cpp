@@ -3,6 +3,7 @@
 // and everything sent to a client can be written down in the order in which it happened (for power-cut.cpp). Any thread. Environment:
 //   FAULT=KIND:N      the N-th call of that kind fails; KIND:N+M: M calls from the N-th on; KIND:N+: all from there on, while $FAULT_HEAL does not exist
 //   FAULT_CODE=C      what a failing sqlite3_step gives (10, an I/O error), or the errno of a failing read, write, fsync or open (EIO)
+//   FAULT_LATE=1      a failing sqlite3_step does its work, and says then that it failed
 //   FAULT_DISK=FILE   the files of the database may take so many bytes as FILE says at that moment
 //   FAULT_TRACE=FILE  the record
 // The first fault prints `fault: KIND N` on standard error; the end of the process prints how many calls of each kind there were.
@@ -24,7 +25,7 @@
 
 // --- which call fails
 
-#define KINDS(X) X(alloc) X(lib) X(sqlite) X(step) X(read) X(write) X(sync) X(open) X(accept) X(thread) X(hash) X(room)
+#define KINDS(X) X(alloc) X(lib) X(sqlite) X(step) X(read) X(write) X(sync) X(open) X(accept) X(thread) X(hash) X(room) X(commit)
 enum class Kind {
 #define X(name) name,
     KINDS(X)
@@ -43,6 +44,7 @@ static struct {
     unsigned long first, last;
     int code;
     const char *heal;
+    bool is_late;
 } plan;
 static unsigned long seen[kinds_count], hits;
 
@@ -59,6 +61,7 @@ static void say(const char *format, ...) {
 __attribute__((constructor)) static void plan_read() {
     const char *text = getenv("FAULT");
     plan.heal = getenv("FAULT_HEAL");
+    plan.is_late = getenv("FAULT_LATE") != nullptr;
     if (const char *code = getenv("FAULT_CODE")) plan.code = atoi(code);
     if (!text) return;
     for (int i = 0; i < kinds_count; i++) {
@@ -133,7 +136,14 @@ int __wrap_sqlite3_initialize() {
 }
 
 int __real_sqlite3_step(sqlite3_stmt *statement);
-int __wrap_sqlite3_step(sqlite3_stmt *statement) { return fails(Kind::step) ? code_or(SQLITE_IOERR) : __real_sqlite3_step(statement); }
+int __wrap_sqlite3_step(sqlite3_stmt *statement) {
+    const char *sql = sqlite3_sql(statement);
+    bool fails_now = fails(Kind::step);
+    if (sql && strcmp(sql, "COMMIT") == 0 && fails(Kind::commit)) fails_now = true;
+    if (!fails_now) return __real_sqlite3_step(statement);
+    if (plan.is_late) __real_sqlite3_step(statement);
+    return code_or(SQLITE_IOERR);
+}
 
 // --- threads, connections
 
@@ -158,7 +168,9 @@ constexpr int files_max = 64, fds_max = 4096;
 static struct {
     char name[64];
     off_t size;
+    unsigned lost; // syncs that failed
 } files[files_max];
+static unsigned lost_seen[fds_max]; // of those, told to this descriptor
 static short file_of_fd[fds_max]; // index + 1; 0: none of ours; -1: the folder
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int trace_fd = -1;
@@ -230,6 +242,7 @@ static int file_open(const char *path, int flags, mode_t mode) {
         struct stat st;
         if (fstat(fd, &st) == 0) files[file].size = st.st_size;
         file_of_fd[fd] = (short)(file + 1);
+        lost_seen[fd] = files[file].lost;
         if (!was_there) record('C', files[file].name, 0, nullptr, 0);
     }
     pthread_mutex_unlock(&lock);
@@ -341,14 +354,25 @@ int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length) {
     return failed;
 }
 
+// As Linux does it: what a failed sync should have written counts as written and is shown to everybody, but is not on the disk, and every descriptor of the
+// file is told of it once, at its next sync.
 static int file_sync(int fd, int (*real)(int)) {
     int file = file_at(fd);
     if (file == 0) return real(fd);
-    if (fails(Kind::sync)) return errno = code_or(EIO), -1;
+    bool fails_now = fails(Kind::sync);
+    if (fails_now && file < 0) return errno = code_or(EIO), -1;
     pthread_mutex_lock(&lock);
-    int failed = real(fd);
-    if (!failed) record(file < 0 ? 'Y' : 'S', file < 0 ? "" : files[file - 1].name, 0, nullptr, 0);
+    int failed = fails_now ? -1 : real(fd);
+    if (fails_now) files[file - 1].lost++;
+    if (fails_now || !failed) record(fails_now ? 'F' : file < 0 ? 'Y' : 'S', file < 0 ? "" : files[file - 1].name, 0, nullptr, 0);
+    if (file > 0 && lost_seen[fd] != files[file - 1].lost) {
+        lost_seen[fd] = files[file - 1].lost;
+        failed = -1;
+        errno = code_or(EIO);
+    }
+    int error = errno;
     pthread_mutex_unlock(&lock);
+    errno = error;
     return failed;
 }
 int __real_fsync(int fd);

@@ -1,7 +1,7 @@
 // Promise: when the n-th allocation, SQLite step, read, write, fsync, open, accept, thread start or password hash fails, nothing acknowledged is lost or
 // doubled, what fails is answered with an error, and the server goes on: but for memory of its own, where it ends with one clear line, and for
 // what it needs to start, where it says so and ends with 1. A short conversation runs for each n until a run meets no fault any more.
-// FAULTS=all: every n (`make faults`); else a few of each kind. FAULTS=sync:7 runs one.
+// FAULTS=all: every n (`make faults`); else a few of each kind. FAULTS=sync:7 runs one, FAULTS=step:7=13late one of a kind that has a code.
 
 import assert from 'node:assert/strict'
 import { binary, runProgram } from '../support/server.mjs'
@@ -107,10 +107,10 @@ async function conversation(server, state) {
 }
 
 /** One run with one fault. True when the fault was met. */
-async function run(fault, mayAbort) {
+async function run(fault, mayAbort, env = {}) {
   const dir = directory(), data = `${dir}/data`
   const state = { sent: new Set(['edit:1.', 'elsewhere']), told: new Set(), ids: new Map(), rooms: 1 }
-  const server = await begin(data, { fault, env: state.env })
+  const server = await begin(data, { fault, env })
   const aborted = () => server.exit?.signal === 'SIGABRT' && /^chatterbox: (stopped: )?out of memory$/m.test(server.text)
   try {
     if (server.exit && !server.port) {
@@ -161,6 +161,10 @@ const KINDS = [
   { kind: 'step', few: 5 },
   { kind: 'step', few: 3, code: 7 },
   { kind: 'step', few: 2, code: 5 },
+  { kind: 'step', few: 1, code: 13, late: true },
+  { kind: 'commit', few: 4, code: 13, late: true },
+  { kind: 'commit', few: 2, code: 7, late: true },
+  { kind: 'commit', few: 1, code: 10, late: true },
   { kind: 'write', few: 3, code: 28 },
   { kind: 'room', few: 1 },
   { kind: 'room', few: 1, code: 28 },
@@ -175,10 +179,11 @@ test('without a fault the conversation goes through', async () => { counts = (aw
 if (/:/.test(wanted)) {
   const [, kind, code] = /^(\w+):[\d+]+(?:=(\d+))?/.exec(wanted)
   if (code) process.env.FAULT_CODE = code
-  test(wanted, () => run(wanted.split('=')[0], kind === 'alloc' || kind === 'lib'), { timeout: 60_000 })
+  const env = /late/.test(wanted) ? { FAULT_LATE: '1' } : {}
+  test(wanted, () => run(wanted.split('=')[0], kind === 'alloc' || kind === 'lib', env), { timeout: 60_000 })
 } else {
-  for (const { kind, few, step = 1, code, mayAbort = false } of KINDS) {
-    test(`the n-th ${kind} fails${code ? ` (${code})` : ''}`, async () => {
+  for (const { kind, few, step = 1, code, late, mayAbort = false } of KINDS) {
+    test(`the n-th ${kind} fails${code ? ` (${code}${late ? ', done all the same' : ''})` : ''}`, async () => {
       if (code) process.env.FAULT_CODE = String(code)
       else delete process.env.FAULT_CODE
       const all = wanted === 'all' || wanted === kind
@@ -193,7 +198,7 @@ if (/:/.test(wanted)) {
       const queue = [...list]
       await Promise.all([0, 1].map(async () => {
         while (queue.length) {
-          const { hit } = await run(`${kind}:${queue.shift()}`, mayAbort)
+          const { hit } = await run(`${kind}:${queue.shift()}`, mayAbort, late ? { FAULT_LATE: '1' } : {})
           hits += hit
         }
       }))

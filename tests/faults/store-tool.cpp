@@ -138,6 +138,20 @@ static void apply(Buf &content, const Op &op) {
     else apply(content, op.offset, op.bytes, op.length);
 }
 
+// Of the blocks that it touches some, at random.
+static void apply_sectors(Buf &content, const Op &op, uint64_t unit) {
+    if (op.is_truncate) {
+        if (random() % 2) apply(content, op);
+        return;
+    }
+    for (uint64_t from = op.offset; from < op.offset + op.length;) {
+        uint64_t to = (from / unit + 1) * unit;
+        if (to > op.offset + op.length) to = op.offset + op.length;
+        if (random() % 2) apply(content, from, op.bytes + (from - op.offset), to - from);
+        from = to;
+    }
+}
+
 static void take(const Record &r, const char *bytes) {
     switch ((char)r.type) {
     case 'C': (void)inode_of(r.name); break;
@@ -151,6 +165,13 @@ static void take(const Record &r, const char *bytes) {
     case 'S': {
         Inode *inode = inode_of(r.name);
         for (uint32_t i = 0; i < inode->ops_count; i++) apply(inode->synced, inode->ops[i]);
+        inode->ops_count = 0;
+        break;
+    }
+    case 'F': { // it failed: of what it was to write nothing may be on the disk, or some sectors, and nothing will write it again
+        Inode *inode = inode_of(r.name);
+        bool is_all_lost = random() % 2;
+        for (uint32_t i = 0; i < inode->ops_count && !is_all_lost; i++) apply_sectors(inode->synced, inode->ops[i], 512);
         inode->ops_count = 0;
         break;
     }
@@ -196,17 +217,7 @@ static void build_file(const char *path, const Inode *inode, Mode mode) {
             apply(content, op);
             continue;
         }
-        if (op.is_truncate) {
-            if (random() % 2) apply(content, op);
-            continue;
-        }
-        uint64_t unit = mode == pages ? 4096 : 512;
-        for (uint64_t from = op.offset; from < op.offset + op.length;) {
-            uint64_t to = (from / unit + 1) * unit;
-            if (to > op.offset + op.length) to = op.offset + op.length;
-            if (random() % 2) apply(content, from, op.bytes + (from - op.offset), to - from);
-            from = to;
-        }
+        apply_sectors(content, op, mode == pages ? 4096 : 512);
     }
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0 || write(fd, content.data, content.len) != (ssize_t)content.len) fail("cannot write ", path);
