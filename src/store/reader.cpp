@@ -220,9 +220,9 @@ static_assert(sizeof readings / sizeof readings[0] == (size_t)ReadKind::health +
 // add to the log is not here yet: then the read need not wait for it. rev_begun may be written meanwhile only when three more commits have begun.
 static uint32_t commits_seen(const Store *s, int64_t rev) {
     uint32_t begun = __atomic_load_n(&s->commits_begun, __ATOMIC_SEQ_CST);
-    int64_t rev_begun = s->rev_begun[begun % 4];
+    uint32_t rev_begun = __atomic_load_n(&s->rev_begun[begun % 4], __ATOMIC_SEQ_CST);
     bool is_same = __atomic_load_n(&s->commits_begun, __ATOMIC_SEQ_CST) == begun;
-    return is_same && rev < rev_begun ? begun - 1 : begun;
+    return is_same && (int32_t)((uint32_t)rev - rev_begun) < 0 ? begun - 1 : begun;
 }
 
 static void read_run(StoreRead *r) {

@@ -38,7 +38,7 @@ struct Store {
     bool is_broken;         // until store_reopen: everything is answered `unavailable`
     bool is_closing;        // nothing more is taken
     uint32_t commits_begun; // atomic; counts up before a COMMIT, so that whoever sees its rows sees the count
-    int64_t rev_begun[4];   // of commit n at n % 4: the log's rev with it; written before the count
+    uint32_t rev_begun[4];  // atomic; of commit n at n % 4: the low bits of the log's rev with it, since not every board has wider atomics; before the count
     uint32_t commits_told;  // of them the completions have run
     uint32_t wal_frames;    // pages in the write-ahead log after the last commit; the writer's
     uint32_t checkpoint_at; // frames; the writer's

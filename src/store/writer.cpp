@@ -81,7 +81,7 @@ static void batch_try(Store *s, Batch *b) {
     if (db.failure != Failure::none) return batch_fail(s, b, db.failure);
     s->has_written = false;
     // Counted before, so that no reader sees the rows without the count.
-    s->rev_begun[(s->commits_begun + 1) % 4] = tx.rev;
+    __atomic_store_n(&s->rev_begun[(s->commits_begun + 1) % 4], (uint32_t)tx.rev, __ATOMIC_SEQ_CST);
     __atomic_add_fetch(&s->commits_begun, 1, __ATOMIC_SEQ_CST);
     uint64_t begin = clock_us();
     db_run(db, Sql::commit);

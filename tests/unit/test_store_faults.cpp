@@ -16,11 +16,20 @@ constexpr int64_t lobby = 1;
 
 // --- the layer
 
+// What the test sets and the store's threads look at.
+template <typename T>
+struct Shared {
+    T value;
+    operator T() const { return __atomic_load_n(&value, __ATOMIC_SEQ_CST); }
+    void operator=(T to) { __atomic_store_n(&value, to, __ATOMIC_SEQ_CST); }
+    void operator=(const Shared &other) { *this = T(other); }
+};
+
 static struct Faults {
-    bool disk_full, sync_fails, read_fails;
-    bool is_room_reserved; // full but for the room of the reserve
-    bool sync_hangs; // until it is false again
-    int syncs;
+    Shared<bool> disk_full, sync_fails, read_fails;
+    Shared<bool> is_room_reserved; // full but for the room of the reserve
+    Shared<bool> sync_hangs; // until it is false again
+    Shared<int> syncs;
 } faults;
 
 static int64_t reserve_size() {
@@ -48,8 +57,8 @@ static int faulty_write(sqlite3_file *file, const void *from, int n, sqlite3_int
     return REAL(xWrite)(real_of(file), from, n, at);
 }
 static int faulty_sync(sqlite3_file *file, int flags) {
-    __atomic_add_fetch(&faults.syncs, 1, __ATOMIC_RELAXED); // from several threads
-    while (__atomic_load_n(&faults.sync_hangs, __ATOMIC_SEQ_CST)) sched_yield();
+    __atomic_add_fetch(&faults.syncs.value, 1, __ATOMIC_SEQ_CST);
+    while (faults.sync_hangs) sched_yield();
     if (faults.sync_fails) return SQLITE_IOERR_FSYNC;
     return REAL(xSync)(real_of(file), flags);
 }
@@ -290,18 +299,18 @@ static void a_read_does_not_wait_for_a_sync(void **) {
     world_open(world); // a disk that is not known yet: the first commit is made on the thread
     int64_t rev = store_rev(world.s);
     StoreWrite *w = a_post(anna, lobby, "under way");
-    __atomic_store_n(&faults.sync_hangs, true, __ATOMIC_SEQ_CST);
+    faults.sync_hangs = true;
     say(world, w);
-    int syncs = __atomic_load_n(&faults.syncs, __ATOMIC_SEQ_CST);
+    int syncs = faults.syncs;
     store_turn(world.s);
-    while (__atomic_load_n(&faults.syncs, __ATOMIC_SEQ_CST) == syncs) sched_yield();
+    while (faults.syncs == syncs) sched_yield();
     StoreRead *r = a_read(ReadKind::page);
     r->room = lobby;
     r->limit = 10;
     did_read(world, r);
     assert_false(is_done(w));
     assert_int_equal(r->snapshot_rev, rev);
-    __atomic_store_n(&faults.sync_hangs, false, __ATOMIC_SEQ_CST);
+    faults.sync_hangs = false;
     world_settle(world);
     assert_int_equal((int)w->err, (int)Err::ok);
     store_write_free(w);
