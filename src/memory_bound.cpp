@@ -7,25 +7,28 @@
 
 constexpr uint64_t kib = 1024, mib = 1024 * kib;
 constexpr uint64_t fixed_bytes = 16 * mib;         // an idle server has 4; SQLite may take 2.5 more, a JSON document 1.5, finished results and pages 3, zlib 0.3
-constexpr uint64_t write_bytes = 3 * kib;          // an operation and the smallest chunk of its arena
+constexpr uint64_t batch_bytes = 6 * mib;          // what the results of the batch that is committed add to its operations
 constexpr uint64_t task_bytes = 4 * kib;           // a login that waits
 constexpr uint64_t idle_connection_bytes = 1 * kib;
 constexpr uint64_t wslay_bytes = 9 * kib;
-constexpr uint64_t held_bytes = 64 * kib;          // one reading of the socket that may not be looked at yet
+constexpr uint64_t reading_bytes = 64 * kib;       // one reading of the socket that may not be looked at yet
 constexpr uint64_t more_connections = 512;         // than WebSockets
+constexpr uint64_t machine_share = 16;             // of the machine's memory, for what connections hold
 
 static uint64_t grown(uint64_t bytes) { return 2 * bytes; }
 
-MemoryBound memory_bound(const Options *o, unsigned hash_threads) {
+MemoryBound memory_bound(const Options *o, unsigned hash_threads, uint64_t machine_bytes) {
     uint64_t socket = wslay_bytes + grown(o->frame_max) + grown(o->frame_max)                     // a message, and inflated
                       + grown(private_queue_bytes_max) + grown(frame_out_bytes_max);              // answers that wait, and the rest of a frame
     uint64_t request = grown(http_head_bytes_max) + grown(http_body_bytes_max) + http_response_rest_max + 2 * kib; // the rest of an answer is copied as long as it is
     MemoryBound b = {};
     b.fixed = fixed_bytes;
     b.hashing = hash_threads * (uint64_t{o->password_memory_mib} * mib + task_bytes) + hash_queue_max * task_bytes;
-    b.writing = write_queue_max * (write_bytes + grown(uint64_t{o->text_max} * 4)); // four bytes a character, as it came and as it is stored
-    b.one_connection = idle_connection_bytes + held_bytes + std::max(socket, request);
-    b.connections = (o->max_sockets + more_connections) * b.one_connection;
-    b.total = b.fixed + b.hashing + b.writing + b.connections;
+    b.writing = write_queue_bytes_max + batch_bytes;
+    b.idle = (o->max_sockets + more_connections) * idle_connection_bytes;
+    b.held_max = std::clamp<uint64_t>(machine_bytes / machine_share, held_bytes_min, held_bytes_max);
+    b.held = b.held_max / 8 * 9;
+    b.one_connection = reading_bytes + std::max(socket, request);
+    b.total = b.fixed + b.hashing + b.writing + b.idle + b.held + b.one_connection;
     return b;
 }

@@ -126,7 +126,8 @@ static AuthOptions auth_options(const Options *o) {
 
 static size_t ring_header(char out[16], size_t payload_bytes) { return ws_text_header(out, payload_bytes, false); }
 
-static long cores;                           // counted early: some C libraries read /sys for it
+static long cores;                           // counted early, as the memory is: some C libraries read /sys and /proc for it
+static MemoryBound bound;
 
 static unsigned hash_threads() {
     return cores > 2 ? static_cast<unsigned>(cores < 5 ? cores - 1 : 4) : 1;
@@ -170,6 +171,7 @@ static bool start_net(Buf *error) {
     no.trusted_count = options->trust_proxy_count;
     no.origins = {.allowed = options->allow_origin, .allowed_count = options->allow_origin_count};
     no.frame_bytes_max = options->frame_max;
+    no.held_bytes_max = bound.held_max;
     no.ping_idle_ms = options->ping_idle * 1000;
     no.silent_ms_max = options->silent_max * 1000;
     no.stuck_ms_max = options->stuck_max * 1000;
@@ -337,14 +339,13 @@ int server_run(Options *o) {
     Words *words = words_file_read(o->stop_words, &error);
     if (!words) return start_failed(error, 2); // a list that cannot be read is a mistake on the command line
     cores = sysconf(_SC_NPROCESSORS_ONLN);
+    bound = memory_bound(o, hash_threads(), static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)));
     notify_open();
     if (!raise_limits() || !start_net(&error) || !give_up_files(&error) || !start_chat(words, &error) || !control_start(&loop, &hub, o->data, &error)) return start_failed(error, 1);
     greeting_look(o);
-    MemoryBound bound = memory_bound(o, hash_threads());
     auto mb = [](uint64_t bytes) { return static_cast<unsigned long long>(bytes / 1'000'000); };
-    log_info("memory bound: %llu MB = %llu for itself + %llu hashing passwords + %llu waiting for the disk + %u connections of at most %llu KB; accounts and rooms on top",
-             mb(bound.total), mb(bound.fixed), mb(bound.hashing), mb(bound.writing),
-             static_cast<unsigned>(bound.connections / bound.one_connection), mb(bound.one_connection * 1000));
+    log_info("memory bound: %llu MB = %llu for itself + %llu hashing passwords + %llu waiting for the disk + %llu idle connections + %llu what they hold; accounts and rooms on top",
+             mb(bound.total), mb(bound.fixed + bound.one_connection), mb(bound.hashing), mb(bound.writing), mb(bound.idle), mb(bound.held));
     if (!give_up_calls(&error)) return start_failed(error, 1);
     uv_prepare_init(&loop, &end_of_turn);
     uv_prepare_start(&end_of_turn, turn);

@@ -38,6 +38,13 @@ std::string_view arena_copy(Arena &a, std::string_view bytes) {
     return {copy, bytes.size()};
 }
 
+size_t arena_bytes(const Arena &a) {
+    size_t bytes = 0;
+    for (const ArenaChunk *chunk = a.chunk; chunk; chunk = chunk->older)
+        if (!chunk->is_lent) bytes += sizeof *chunk + chunk->size;
+    return bytes;
+}
+
 void arena_free(Arena &a) {
     while (a.chunk) {
         ArenaChunk *older = a.chunk->older;

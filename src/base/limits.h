@@ -81,6 +81,8 @@ constexpr uint32_t marks_per_write_max = 256;          // in one operation: the 
 // --- the store
 constexpr uint32_t write_queue_max = 8192;             // operations waiting; then `unavailable` (overloaded)
 constexpr uint32_t write_queue_crowded = 4096;         // from here on no WebSocket's messages are read: waiting is better than being refused
+constexpr size_t write_queue_bytes_max = 24 * 1024 * 1024; // the same for what those operations hold: 1 KiB each, and long texts
+constexpr size_t write_queue_bytes_crowded = 12 * 1024 * 1024;
 constexpr uint32_t batch_operations_max = 1024;        // operations in one transaction
 constexpr uint32_t read_queue_max = 16'384;            // one for each socket that catches up, and some
 constexpr size_t reserve_bytes = 1024 * 1024;          // kept free for deletions and blocks on a full disk: 60 of them one by one where the log is long, else any number
@@ -96,3 +98,5 @@ constexpr uint32_t sockets_max_default = 10'000;
 constexpr uint32_t sockets_per_user_max_default = 64;
 constexpr uint32_t connections_per_address_max_default = 256;
 constexpr uint32_t connections_without_session_max = 32; // of those, for each address
+constexpr size_t held_bytes_max = 64 * 1024 * 1024;      // what all connections hold: 700 of the longest frames both ways; a small machine has less (memory_bound.cpp)
+constexpr size_t held_bytes_min = 8 * 1024 * 1024;

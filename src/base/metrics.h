@@ -9,6 +9,8 @@
     X(connections_open,        "gauge",   "TCP connections open now") \
     X(connections_total,       "counter", "TCP connections accepted") \
     X(connections_refused,     "counter", "connections refused at a limit") \
+    X(connections_bytes,       "gauge",   "bytes that connections hold: unfinished requests and messages, answers not sent") \
+    X(connections_shed,        "counter", "connections ended because they held most when all held too much") \
     X(http_requests,           "counter", "HTTP requests answered") \
     X(http_bad_requests,       "counter", "HTTP requests refused as malformed") \
     X(sockets_open,            "gauge",   "WebSockets open now") \

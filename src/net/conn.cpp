@@ -32,7 +32,8 @@ bool choked(const Conn *c) {
 
 uv_idle_t work_handle; // runs while something has been put off; its being active makes the next turn come at once
 
-void read_alloc(uv_handle_t *, size_t, uv_buf_t *buf) { *buf = uv_buf_init(net.read_buffer, read_buffer_bytes); }
+// Without room for it nothing is read until the next turn has made some.
+void read_alloc(uv_handle_t *, size_t, uv_buf_t *buf) { *buf = uv_buf_init(net.read_buffer, budget_is_spent() ? 0 : read_buffer_bytes); }
 
 void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
@@ -77,12 +78,14 @@ void peer_has_shut(Conn *c) {
 void put_off(Conn *c, std::string_view bytes) {
     c->heard_ms = net_now();
     buf_add(c->held, bytes);
+    budget_note(c);
     conn_resume_soon(c);
     update_reading(c);
 }
 
 void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     Conn *c = (Conn *)stream->data;
+    if (n == UV_ENOBUFS) return net_work_soon();
     if (n == 0 || c->state == ConnState::gone) return;
     if (n > 0) {
         bool is_request = c->state != ConnState::socket;
@@ -121,6 +124,7 @@ void resume(Conn *c) {
         }
     }
     if (c->state == ConnState::gone) return;
+    budget_note(c);
     if (c->state == ConnState::draining && c->drained_bytes > drain_bytes_max) return conn_end(c);
     update_reading(c);
     if (c->eof) peer_has_shut(c);
@@ -137,7 +141,7 @@ void on_todo(Conn *c) {
 }
 
 void slot_free(Conn *c) {
-    CB_ASSERT(net.handles > 0 && net.slots != nullptr);
+    CB_ASSERT(net.handles > 0 && net.slots != nullptr && c->holds == 0);
     uint32_t slot = (uint32_t)c->id - 1;
     net.slots[slot] = nullptr;
     net.free_slots[net.free_count++] = slot;
@@ -175,6 +179,7 @@ void write_done(uv_write_t *req, int status) {
     c->out = nullptr;
     buf_free(out->owned);
     free(out);
+    budget_note(c);
     if (c->state == ConnState::gone) return;
     if (status != 0) return conn_end(c);
     if (c->state == ConnState::answer) return http_answer_done(c);
@@ -206,14 +211,16 @@ void write_rest(Conn *c, Buf owned, size_t from, std::string_view still, size_t 
         c->out = nullptr;
         buf_free(out->owned);
         free(out);
-        return conn_end_soon(c);
+        conn_end_soon(c);
     }
-    deadline_arm(c, deadline_of(c));
+    budget_note(c);
+    if (c->out != nullptr) deadline_arm(c, deadline_of(c));
 }
 
 // A frame that has begun must be finished; and when the kernel is full, though it be between two frames, waiting needs
 // something to wait with.
 void keep_rest(Conn *c, std::string_view bytes) {
+    if (!budget_allows(c, bytes.size())) return conn_end_soon(c);
     Buf rest;
     buf_add(rest, bytes);
     write_rest(c, rest, 0, {}, 0);
@@ -230,7 +237,10 @@ size_t settle(Conn *c, const Piece *frames, size_t count, size_t n) {
     }
     n -= c->queue.len;
     metric_add(Metric::bytes_out, c->queue.len);
-    buf_free(c->queue);
+    if (c->queue.cap != 0) {
+        buf_free(c->queue);
+        budget_note(c);
+    }
     size_t sent = 0;
     while (sent < count && n >= frames[sent].len) {
         n -= frames[sent].len;
@@ -275,6 +285,7 @@ void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &ha
     net.started = true;
     net.loop = loop;
     net.options = options;
+    net.room_at = options.held_bytes_max / 4 * 3;
     net.handlers = handlers;
     net.slots_max = options.connections_max + refused_slots;
     net.slots = (Conn **)mem_zero(net.slots_max * sizeof *net.slots);
@@ -398,6 +409,7 @@ void conn_end(Conn *c) {
     ws_free(c);
     buf_free(c->queue);
     buf_free(c->held);
+    budget_note(c); // what is under way is libuv's until it says so
     if (c->sent != nullptr) { // a test's, without a handle
         c->handle_closed = true;
         return on_todo(c);
@@ -435,6 +447,7 @@ bool net_turn_is_long() {
 // Those that are put off while this runs wait for the next turn, and so does what is left when the time is used up: nobody can keep
 // the loop here.
 void conn_work() {
+    budget_make_room();
     Conn *next = net.todo, *last = net.todo_last;
     net.todo = net.todo_last = nullptr;
     if (!net.stopping) uv_idle_stop(&work_handle);
@@ -462,6 +475,7 @@ void conn_hang_up(Conn *c) {
     buf_free(c->held);
     c->held_at = 0;
     http_free(c);
+    budget_note(c);
     if (c->eof) return conn_end(c);
     uv_os_fd_t fd;
     // Without this the close would be a reset while unread bytes wait, and a reset takes back what the peer has not read yet.
@@ -482,6 +496,10 @@ bool conn_send(Conn *c, std::string_view head, std::string_view body, bool body_
     size_t of_head = std::min(n, head.size());
     head.remove_prefix(of_head);
     body.remove_prefix(n - of_head);
+    if (!budget_allows(c, head.size() + (body_is_static ? 0 : body.size()))) {
+        conn_end_soon(c);
+        return false;
+    }
     Buf rest;
     buf_reserve(rest, head.size() + (body_is_static ? 0 : body.size()));
     buf_add(rest, head);
@@ -506,6 +524,7 @@ void conn_feed(Conn *c, std::string_view bytes) {
         buf_add(c->held, bytes.substr(taken));
         go_on(c);
     }
+    budget_note(c);
     update_reading(c);
 }
 
@@ -539,7 +558,7 @@ size_t conn_private_bytes(const Conn *c) { return c->queue.len; }
 bool conn_queue(Conn *c, Piece frame) {
     if (c->state != ConnState::socket || c->broken) return false;
     size_t waiting = c->queue.len + (c->out != nullptr ? c->out->private_bytes : 0);
-    if (waiting + frame.len > net.options.private_queue_bytes_max) {
+    if (waiting + frame.len > net.options.private_queue_bytes_max || !budget_allows(c, frame.len)) {
         conn_end_soon(c);
         return false;
     }
@@ -549,6 +568,7 @@ bool conn_queue(Conn *c, Piece frame) {
 
 void conn_queue_control(Conn *c, Piece frame) {
     buf_add(c->queue, {frame.data, frame.len});
+    budget_note(c);
     metric_add(Metric::frames_out);
 }
 

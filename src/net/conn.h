@@ -2,7 +2,8 @@
 // http.cpp and ws.cpp give them meaning. Loop thread only. libuv behind this door.
 //
 // What a connection may hold: the rest of one frame the kernel would not take whole (≤ frame_out_bytes_max), a private queue
-// (≤ private_queue_bytes_max), and while something is arriving a parser on loan. An idle one holds none of these.
+// (≤ private_queue_bytes_max), and while something is arriving a parser on loan. An idle one holds none of these. What all of them hold together is
+// ≤ held_bytes_max and an eighth: who holds most for longest is ended (503, 1013, or without a word when it takes nothing) before that is reached.
 #pragma once
 
 #include "base/limits.h"
@@ -39,6 +40,7 @@ struct NetOptions {
     size_t frame_bytes_max = ::frame_bytes_max;
     uint32_t fragments_max = ::fragments_max;
     size_t private_queue_bytes_max = ::private_queue_bytes_max;
+    size_t held_bytes_max = ::held_bytes_max;            // of all connections together
     uint32_t ping_idle_ms = ::ping_idle_ms;              // tests shorten these
     uint32_t silent_ms_max = ::silent_ms_max;
     uint32_t stuck_ms_max = ::stuck_ms_max;

@@ -1,5 +1,5 @@
 // What the files of src/net know of a connection and nobody else does: its structure, its states, and the calls between conn.cpp
-// (bytes, slots), conn_accept.cpp (who may come in), conn_deadlines.cpp (the wheel), http.cpp and http_answer.cpp (requests,
+// (bytes, slots), conn_accept.cpp (who may come in), conn_budget.cpp (what they hold), conn_deadlines.cpp (the wheel), http.cpp and http_answer.cpp (requests,
 // answers) and ws.cpp (messages). Loop thread only.
 #pragma once
 
@@ -88,6 +88,8 @@ struct Conn {
     Link links[2];
     AddressCount *count;
     uint32_t drained_bytes;
+    uint32_t holds;         // bytes, as conn_budget.cpp counts them
+    uint32_t holds_since_s; // since when it is not 0
     uint32_t answer_bytes; // of the answer under way: a slow reader's time depends on it
     Buf *sent;             // tests: bytes go here and there is no handle
     union {
@@ -116,6 +118,8 @@ struct Net {
     Conn *todo, *todo_last;
     char *read_buffer;
     Buf answer_head; // of the answer that is being made
+    size_t held_bytes; // the sum of `holds`
+    size_t room_at;    // above this budget_make_room has something to do
     bool started, stopping, reading_stopped;
 };
 extern Net net;
@@ -158,6 +162,12 @@ void accept_forget(Conn *c); // takes it out of its address's count
 void accept_stop_listening();
 void accept_free();
 
+// --- conn_budget.cpp
+void budget_note(Conn *c);                            // what it holds may have changed
+bool budget_allows(const Conn *c, size_t more);       // may it hold so many bytes more?
+bool budget_is_spent();                               // then nobody is read
+void budget_make_room();
+
 // --- conn_deadlines.cpp
 void deadline_start();
 void deadline_stop();
@@ -169,12 +179,13 @@ void deadline_tick();
 
 // --- http.cpp, http_answer.cpp
 size_t http_input(Conn *c, const char *data, size_t len); // returns how much it took; stops behind a whole request
+size_t http_weight(const Conn *c); // bytes of the loan
 void http_free(Conn *c);
 void http_stop(); // the spare loan goes
 void http_timed_out(Conn *c);
 void http_fail(Conn *c, Err err, const char *sentence); // a malformed request: answer, drain, close
 void http_answer_done(Conn *c);                         // the answer has left
-void http_refuse(Conn *c);                              // 503 to one that came over a limit
+void http_refuse(Conn *c);                              // 503 to one over a limit, whatever of a request has come
 HttpRequest *http_request_of(Conn *c);
 bool http_keeps_alive(const HttpRequest *r);
 bool http_is_1_0(const HttpRequest *r);
@@ -184,6 +195,8 @@ std::string_view http_joined(
 // --- ws.cpp, ws_accept.cpp
 bool ws_negotiate(std::string_view offers, Buf &answer, bool *packs);
 size_t ws_input(Conn *c, const char *data, size_t len);
+size_t ws_weight(const Conn *c); // bytes of the loan
 void ws_free(Conn *c);
+void ws_refuse(Conn *c);         // close 1013, and what it holds is free
 void ws_ping(Conn *c);
 void ws_sent(Conn *c); // closing, and everything has left

@@ -297,6 +297,8 @@ size_t http_input(Conn *c, const char *data, size_t len) {
     return taken;
 }
 
+size_t http_weight(const Conn *c) { return sizeof *c->http + c->http->head.cap + c->http->body.cap + c->http->cookies.cap; }
+
 void http_free(Conn *c) {
     HttpIn *in = c->http;
     if (in == nullptr) return;

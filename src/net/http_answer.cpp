@@ -165,11 +165,13 @@ void http_fail(Conn *c, Err err, const char *sentence) {
 void http_timed_out(Conn *c) { http_fail(c, Err::timed_out, nullptr); }
 
 void http_refuse(Conn *c) {
-    if (c->state == ConnState::idle) send_error(c, nullptr, Err::overloaded, nullptr, "Retry-After: 10\r\n", true);
+    if (c->state == ConnState::idle || c->state == ConnState::head || c->state == ConnState::body)
+        send_error(c, http_request_of(c), Err::overloaded, nullptr, "Retry-After: 10\r\n", true);
 }
 
 void http_answer_done(Conn *c) {
     http_free(c);
+    budget_note(c);
     if (c->answer_closes) return conn_hang_up(c);
     conn_enter(c, ConnState::idle);
     if (!c->pumping && (c->held.len != 0 || c->eof)) conn_resume_soon(c);

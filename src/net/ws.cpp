@@ -303,12 +303,24 @@ size_t ws_input(Conn *c, const char *data, size_t len) {
     return taken;
 }
 
+size_t ws_weight(const Conn *c) {
+    constexpr size_t wslay_bytes = 9 * 1024; // its context, with a buffer of 4 KiB for what arrives and one for what leaves
+    return sizeof *c->ws + wslay_bytes + c->ws->message.cap;
+}
+
 void ws_free(Conn *c) {
     WsIn *in = c->ws;
     if (in == nullptr) return;
     c->ws = nullptr;
     if (in->running) in->doomed = true;
     else give_back(in);
+}
+
+void ws_refuse(Conn *c) {
+    close_with(c, 1013, "overloaded", true);
+    ws_free(c);
+    if (c->out != nullptr) return conn_end(c);
+    budget_note(c);
 }
 
 void ws_ping(Conn *c) {

@@ -34,6 +34,7 @@ struct Store {
     Batch batch;
     StoreWrite *first, *last;
     uint32_t waiting;
+    size_t waiting_bytes;   // what those hold
     uint32_t commit_mean_us;
     bool is_broken;         // until store_reopen: everything is answered `unavailable`
     bool is_closing;        // nothing more is taken

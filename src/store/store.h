@@ -240,7 +240,7 @@ struct StoreLoad {
 };
 [[nodiscard]] bool store_load(Store *s, const StoreLoad &into);
 
-// Takes a write. False when write_queue_max wait: nothing was taken, the caller still owns it.
+// Takes a write. False when write_queue_max wait, or write_queue_bytes_max: nothing was taken, the caller still owns it.
 [[nodiscard]] bool store_submit(Store *s, StoreWrite *w);
 // True when so many wait (write_queue_crowded) that who can be kept waiting should not be read.
 bool store_is_crowded(const Store *s);

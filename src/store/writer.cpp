@@ -185,11 +185,15 @@ static void complete(Store *s, StoreWrite *w) {
     w->done(w);
 }
 
+// Of one that waits, whose arena does not change meanwhile.
+static size_t weight_of(const StoreWrite *w) { return write_bytes + arena_bytes(w->arena); }
+
 static void answer_waiting(Store *s, Err err) {
     // Only those that wait now: a completion may ask again, and is answered in the next turn.
     StoreWrite *list = s->first;
     s->first = s->last = nullptr;
     s->waiting = 0;
+    s->waiting_bytes = 0;
     while (list) {
         StoreWrite *w = list;
         list = w->next;
@@ -272,6 +276,7 @@ static void batch_take(Store *s, uint32_t count_max) {
         last = s->first;
         s->first = last->next;
         text += last->text.size();
+        s->waiting_bytes -= weight_of(last);
         b->count++;
     }
     b->first = last ? first : nullptr;
@@ -284,16 +289,18 @@ static void batch_take(Store *s, uint32_t count_max) {
 }
 
 bool store_submit(Store *s, StoreWrite *w) {
-    if (s->waiting >= write_queue_max || s->is_closing) return false;
+    size_t weight = weight_of(w);
+    if (s->waiting >= write_queue_max || s->waiting_bytes + weight > write_queue_bytes_max || s->is_closing) return false;
     w->next = nullptr;
     if (s->last) s->last->next = w;
     else s->first = w;
     s->last = w;
     s->waiting++;
+    s->waiting_bytes += weight;
     return true;
 }
 
-bool store_is_crowded(const Store *s) { return s->waiting >= write_queue_crowded; }
+bool store_is_crowded(const Store *s) { return s->waiting >= write_queue_crowded || s->waiting_bytes >= write_queue_bytes_crowded; }
 
 bool store_has_work(const Store *s) { return s->first || s->batch.in_flight; }
 

@@ -70,6 +70,7 @@ int main(int argc, char **argv) {
 
     NetOptions options;
     options.frame_bytes_max = message_bytes_max;
+    options.held_bytes_max = size_t{1} << 30; // of the longest messages, whole and on the way back
     options.fragments_max = message_fragments_max;
     options.private_queue_bytes_max = private_queue_pause_bytes + message_bytes_max + ws_header_max + 128; // 128: pings of ours
     options.connections_per_address_max = options.connections_max;
