@@ -24,6 +24,7 @@ namespace {
 
 // Lingering answers to those over a limit have slots beyond it, so that they never take a guest's place.
 constexpr uint32_t refused_slots = 64;
+constexpr uint32_t slots_first = 256;
 constexpr size_t frames_per_write = 512;
 
 bool choked(const Conn *c) {
@@ -279,6 +280,20 @@ size_t flush(Conn *c, const Piece *frames, size_t count) {
 
 } // namespace
 
+// Room for all connections that are allowed would be touched at the start, for a server that most often has few.
+static void slots_grow() {
+    uint32_t room = net.slots_room == 0 ? slots_first : net.slots_room * 2;
+    if (room > net.slots_max) room = net.slots_max;
+    net.slots = (Conn **)mem_grow(net.slots, room * sizeof *net.slots);
+    net.generations = (uint32_t *)mem_grow(net.generations, room * sizeof *net.generations);
+    net.free_slots = (uint32_t *)mem_grow(net.free_slots, room * sizeof *net.free_slots);
+    for (uint32_t i = net.slots_room; i < room; i++) {
+        net.slots[i] = nullptr;
+        net.generations[i] = 0;
+    }
+    net.slots_room = room;
+}
+
 void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &handlers) {
     CB_ASSERT(!net.started);
     signal(SIGPIPE, SIG_IGN); // writing to one who has gone is an error code
@@ -288,9 +303,6 @@ void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &ha
     net.room_at = options.held_bytes_max / 4 * 3;
     net.handlers = handlers;
     net.slots_max = options.connections_max + refused_slots;
-    net.slots = (Conn **)mem_zero(net.slots_max * sizeof *net.slots);
-    net.generations = (uint32_t *)mem_zero(net.slots_max * sizeof *net.generations);
-    net.free_slots = (uint32_t *)mem_zero(net.slots_max * sizeof *net.free_slots);
     net.read_buffer = (char *)mem_alloc(read_buffer_bytes);
     uv_idle_init(loop, &work_handle);
     net.handles++;
@@ -357,6 +369,7 @@ void conn_set_authenticated(Conn *c) { accept_authenticated(c); }
 
 Conn *conn_new() {
     if (net.free_count == 0 && net.slots_used == net.slots_max) return nullptr;
+    if (net.free_count == 0 && net.slots_used == net.slots_room) slots_grow();
     uint32_t slot = net.free_count > 0 ? net.free_slots[--net.free_count] : net.slots_used++;
     Conn *c = (Conn *)mem_zero(sizeof *c);
     c->id = (uint64_t)++net.generations[slot] << 32 | (slot + 1);

@@ -111,6 +111,7 @@ struct Net {
     uint32_t *free_slots;
     uint32_t free_count;
     uint32_t slots_used; // high-water mark
+    uint32_t slots_room; // of the three lists; doubled when it is used up
     uint32_t slots_max;
     uint32_t open;         // connections not gone
     uint32_t handles;      // of this module, not yet closed

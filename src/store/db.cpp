@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -26,7 +27,7 @@ constexpr int page_places = 112; // both, and a copy being made
 constexpr int page_header_max = 512;
 constexpr int lookaside_bytes = 640, lookaside_count = 50; // a cursor is 500 to 600 bytes
 constexpr int heap_bytes = 2 * 1024 * 1024;
-alignas(16) static char page_memory[page_places * (db_page_bytes + page_header_max)];
+alignas(db_page_bytes) static char page_memory[page_places * (db_page_bytes + page_header_max)];
 alignas(16) static char heap_memory[heap_bytes];
 
 static void sqlite_log(void *, int code, const char *message) {
@@ -53,6 +54,9 @@ void db_start(bool bounded) {
     sqlite3_config(SQLITE_CONFIG_PCACHE_HDRSZ, &header);
     if (header > 0 && header <= page_header_max) {
         int place = (db_page_bytes + header + 7) & ~7;
+#ifdef MADV_POPULATE_WRITE
+        (void)madvise(page_memory, sizeof page_memory, MADV_POPULATE_WRITE); // else SQLite's list of places faults in page after page
+#endif
         sqlite3_config(SQLITE_CONFIG_PAGECACHE, page_memory, place, (int)(sizeof page_memory) / place);
     }
     if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);

@@ -42,9 +42,10 @@ static int lock_take(const char *dir, Buf *error) {
     }
     char pid[24];
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+        // As long as the longest, so that it covers the last one without a truncation, which some disks take a millisecond for.
+        int length = snprintf(pid, sizeof pid, "%-10ld\n", (long)getpid());
         // Nobody depends on the text, so a full disk may keep it empty.
-        if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)length, 0) != length) log_debug("store: the lock file has no pid");
+        if (pwrite(fd, pid, (size_t)length, 0) != length) log_debug("store: the lock file has no pid");
         return fd;
     }
     if (errno == EWOULDBLOCK) {

@@ -32,7 +32,7 @@ async function memory() {
 
 async function startOnce(path, command, { cores = serverCore, environment } = {}, port = undefined) {
   port ??= await portFree();
-  const run = spawnSync('taskset', ['-c', loadCore, `${out}/start`, String(port), path, 'taskset', '-c', cores, ...command(port)], { encoding: 'utf8', env: { ...process.env, ...environment } });
+  const run = spawnSync('taskset', ['-c', loadCore, `${out}/start`, String(port), path, String(cores), ...command(port)], { encoding: 'utf8', env: { ...process.env, ...environment } });
   if (run.status !== 0) throw new Error(run.stderr);
   return JSON.parse(run.stdout);
 }

@@ -1,9 +1,10 @@
 // start: how long a server takes from its start as a process to the first byte of its first answer. For `make bench` only.
-//   start PORT PATH COMMAND [ARGUMENTS]
+//   start PORT PATH CPU COMMAND [ARGUMENTS]          CPU: where the server runs
 // Prints milliseconds and the status of the answer, then ends the server (SIGTERM, after 6 s SIGKILL). Asks over and over on
 // 127.0.0.1 until it is answered, so PORT must be the one that the command will use.
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include "measure.h"
 
 int main(int argc, char **argv) {
-    if (argc < 4) die("usage: start PORT PATH COMMAND [ARGUMENTS]");
+    if (argc < 5) die("usage: start PORT PATH CPU COMMAND [ARGUMENTS]");
     char url[64], request[512], answer[256] = "";
     snprintf(url, sizeof url, "http://127.0.0.1:%s", argv[1]);
     Address a = address_read(url);
@@ -28,7 +29,11 @@ int main(int argc, char **argv) {
         int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
         dup2(nothing, 0);
         dup2(nothing, 1);
-        execvp(argv[3], argv + 3);
+        cpu_set_t cpus;
+        CPU_ZERO(&cpus);
+        CPU_SET(atoi(argv[3]), &cpus);
+        sched_setaffinity(0, sizeof cpus, &cpus);
+        execvp(argv[4], argv + 4);
         _exit(127);
     }
     double ms = -1;
