@@ -179,7 +179,11 @@ load: $(LOAD) ## the load generator: build/load --help
 faults: all fault-programs ## everything that can fail fails once: the n-th allocation, write, fsync … (20 minutes; in `make test` a few of each)
 	FAULTS=all CHATTERBOX=$(CURDIR)/$(OUT)/chatterbox node tests/run.mjs faults
 
-.PHONY: store-bench slow-storage
+CUTS = 1000
+power-cut: all fault-programs ## cut the power at a thousand moments of each of four loads: is all that was told still there? (CUTS=1000; in `make test` 30)
+	POWER_CUTS=$(CUTS) CHATTERBOX=$(CURDIR)/$(OUT)/chatterbox node tests/run.mjs power-cut
+
+.PHONY: power-cut store-bench slow-storage
 store-bench: $(STORE_BENCH) ## our writer beside a bare SQLite loop, without a network
 	$(STORE_BENCH) compare build/bench/store
 

@@ -2,7 +2,7 @@
 # (store-tool.cpp). From the same objects as the program; other people's archives are copied with their calls of malloc renamed, so that theirs and
 # ours can fail apart.
 TESTS = $(OUT)/tests
-FAULT_WRAPS = malloc calloc realloc sqlite3_initialize sqlite3_step pthread_create accept4 open open64 close read write pread64 pwrite64 writev \
+FAULT_WRAPS = malloc calloc realloc sqlite3_initialize sqlite3_step pthread_create accept4 open open64 close read write pread64 pwrite64 writev send sendmsg \
     ftruncate64 fallocate64 fsync fdatasync unlink rename
 FAULT_RENAMES = malloc calloc realloc
 FAULT_LIBS = $(patsubst %,$(TESTS)/faults/lib%.a,uv_a sodium z utf8proc foreign)

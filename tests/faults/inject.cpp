@@ -298,13 +298,18 @@ static bool is_socket(int fd) {
     return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
+// What is going to be sent: written down before it is, so that nobody knows anything that is not in the record yet.
+static void record_sent(int fd, const struct iovec *parts, size_t count) {
+    if (!getenv("FAULT_TRACE") || !is_socket(fd)) return;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < count; i++) record('N', "", (uint64_t)fd, parts[i].iov_base, parts[i].iov_len);
+    pthread_mutex_unlock(&lock);
+}
+
 ssize_t __wrap_write(int fd, const void *bytes, size_t length) {
     if (file_at(fd) > 0) return file_write(fd, bytes, length, lseek(fd, 0, SEEK_CUR), true);
-    if (getenv("FAULT_TRACE") && is_socket(fd)) {
-        pthread_mutex_lock(&lock);
-        record('N', "", (uint64_t)fd, bytes, length);
-        pthread_mutex_unlock(&lock);
-    }
+    struct iovec part = {const_cast<void *>(bytes), length};
+    record_sent(fd, &part, 1);
     return __real_write(fd, bytes, length);
 }
 ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t length, off_t offset) {
@@ -312,12 +317,19 @@ ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t length, off_t offset) 
 }
 ssize_t __real_writev(int fd, const struct iovec *parts, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int count) {
-    if (getenv("FAULT_TRACE") && is_socket(fd)) {
-        pthread_mutex_lock(&lock);
-        for (int i = 0; i < count; i++) record('N', "", (uint64_t)fd, parts[i].iov_base, parts[i].iov_len);
-        pthread_mutex_unlock(&lock);
-    }
+    record_sent(fd, parts, (size_t)count);
     return __real_writev(fd, parts, count);
+}
+ssize_t __real_send(int fd, const void *bytes, size_t length, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags) {
+    struct iovec part = {const_cast<void *>(bytes), length};
+    record_sent(fd, &part, 1);
+    return __real_send(fd, bytes, length, flags);
+}
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags) {
+    record_sent(fd, message->msg_iov, message->msg_iovlen);
+    return __real_sendmsg(fd, message, flags);
 }
 
 int __real_ftruncate64(int fd, off_t size);

@@ -2,9 +2,9 @@
 //   store-tool prefill DIR COUNT              COUNT more messages of user 1 in the lobby
 //   store-tool texts DIR                      the text of each message of the lobby, a line each
 //   store-tool power-cut TRACE DIR full|normal EPOCH SEED COUNT
-//     TRACE is a record that inject.cpp has made. For every point after an fsync, and for others at random (COUNT images in all, or fewer), it makes
-//     in DIR what a power cut at that point could have left: what was synced, and of the rest nothing, everything, or random sectors; opens it as the
-//     server would, and looks whether it is sound and has every message and edit that anybody had been told of before that point.
+//     TRACE is a record that inject.cpp has made. At COUNT points, half of them right after an fsync and half between, it makes in DIR what a power cut
+//     could have left there: what was synced, and of the rest nothing, everything, the first writes, or random sectors or pages; opens it as the server
+//     would, and looks whether it is sound and has every message and edit that anybody had been told of before, once, under the id that they were told.
 // Messages are `said:NUMBER.`, and `edit:NUMBER.` when edited.
 #include <dirent.h>
 #include <fcntl.h>
@@ -192,6 +192,14 @@ static void take(const Record &r, const char *bytes) {
 
 constexpr int numbers_max = 20000;
 static bool told_said[numbers_max], told_edit[numbers_max];
+static int64_t told_id[numbers_max]; // 0: not seen
+
+// Of the message whose text is at `text`: the last "id" before it in the same bytes.
+static int64_t id_before(const char *bytes, const char *text) {
+    for (const char *at = text; at - bytes >= 5; at--)
+        if (memcmp(at - 5, "\"id\":", 5) == 0) return atoll(at);
+    return 0;
+}
 
 static void hear(const char *bytes, size_t length, const char *word, bool *told) {
     for (const char *at = bytes; (at = static_cast<const char *>(memmem(at, (size_t)(bytes + length - at), word, 5))) != nullptr; at += 5) {
@@ -199,7 +207,12 @@ static void hear(const char *bytes, size_t length, const char *word, bool *told)
         long number = 0;
         const char *digit = at + 5;
         while (digit < end && *digit >= '0' && *digit <= '9') number = number * 10 + (*digit++ - '0');
-        if (digit < end && *digit == '.' && digit > at + 5 && number < numbers_max) told[number] = true;
+        if (digit < end && *digit == '.' && digit > at + 5 && number < numbers_max) {
+            int64_t id = id_before(bytes, at);
+            if (id && told_id[number] && id != told_id[number]) printf("message %ld was told of under two ids, %lld and %lld\n", number, (long long)told_id[number], (long long)id), exit(1);
+            if (id) told_id[number] = id;
+            told[number] = true;
+        }
     }
 }
 
@@ -262,7 +275,7 @@ static bool judge(const char *dir, bool is_full, const char *epoch, bool *is_mis
     sqlite3 *handle = nullptr;
     sqlite3_stmt *statement = nullptr;
     sqlite3_open_v2(path, &handle, SQLITE_OPEN_READWRITE, nullptr);
-    if (sqlite3_prepare_v2(handle, "SELECT text FROM messages", -1, &statement, nullptr) != SQLITE_OK) fail(sqlite3_errmsg(handle));
+    if (sqlite3_prepare_v2(handle, "SELECT text, id FROM messages", -1, &statement, nullptr) != SQLITE_OK) fail(sqlite3_errmsg(handle));
     while (sqlite3_step(statement) == SQLITE_ROW) {
         const char *text = reinterpret_cast<const char *>(sqlite3_column_text(statement, 0));
         long number = strlen(text) > 5 ? atol(text + 5) : -1;
@@ -270,6 +283,8 @@ static bool judge(const char *dir, bool is_full, const char *epoch, bool *is_mis
         if (number < 0 || number >= numbers_max) continue;
         if (has_said[number] || has_edit[number]) is_good = false, printf("message %ld is there twice\n", number);
         (is_edit ? has_edit : has_said)[number] = true;
+        // Whoever was told of another history must be told so; at full there is only one.
+        if (is_full && told_id[number] && told_id[number] != sqlite3_column_int64(statement, 1)) is_good = false, printf("message %ld has another id\n", number);
     }
     sqlite3_finalize(statement);
     sqlite3_close(handle);
@@ -296,14 +311,14 @@ static int power_cut(const char *trace, const char *dir, bool is_full, const cha
     close(fd);
     log_start(LogLevel::error, false);
     // Records are of two kinds of moment: right after a sync, and any other. How often to stop so that COUNT images come of it?
-    long records = 0;
+    long records = 0, records_sync = 0;
     auto next = [&](char *at, Record *r) {
         memcpy(static_cast<void *>(r), at, sizeof *r);
         bool has_bytes = r->type == 'W' || r->type == 'N' || r->type == 'R';
         return at + sizeof *r + (has_bytes ? r->length : 0);
     };
     Record r;
-    for (char *at = all; at < all + st.st_size; at = next(at, &r)) records++;
+    for (char *at = all; at < all + st.st_size; at = next(at, &r)) records++, records_sync += r.type == 'S' || r.type == 'Y';
     srandom((unsigned)seed);
     long images = 0, bad = 0, lost = 0, syncs = 0, told = 0;
     for (char *at = all; at < all + st.st_size;) {
@@ -318,21 +333,19 @@ static int power_cut(const char *trace, const char *dir, bool is_full, const cha
         }
         bool is_sync = r.type == 'S' || r.type == 'Y';
         syncs += is_sync;
-        // After each sync what is not synced is dropped; elsewhere it is kept in part.
-        bool is_chosen = is_sync || random() % records < count;
-        if (!is_chosen || images >= 4 * count) continue;
-        for (int mode = is_sync ? (int)nothing : 1 + (int)(random() % (modes_count - 1)), last = mode; mode <= last; mode++) {
-            build(dir, (Mode)mode);
-            bool is_missing = false;
-            images++;
-            if (judge(dir, is_full, epoch, &is_missing)) {
-                lost += is_missing;
-                continue;
-            }
-            bad++;
-            printf("  in image %ld: after record %c %.40s at byte %ld, mode %d\n", images, (char)r.type, r.name, (long)(at - all), mode);
-            if (bad > 10) fail("too many bad images");
+        // After a sync what is not synced is dropped; elsewhere it is kept in part.
+        if (random() % (is_sync ? records_sync : records - records_sync) >= count / 2) continue;
+        int mode = is_sync ? (int)nothing : (int)(random() % modes_count);
+        build(dir, (Mode)mode);
+        bool is_missing = false;
+        images++;
+        if (judge(dir, is_full, epoch, &is_missing)) {
+            lost += is_missing;
+            continue;
         }
+        bad++;
+        printf("  in image %ld: after record %c %.40s at byte %ld, mode %d\n", images, (char)r.type, r.name, (long)(at - all), mode);
+        if (bad > 10) fail("too many bad images");
     }
     for (bool t : told_said) told += t;
     printf("%ld records, %ld syncs, %ld images, %ld messages told, %ld images without some of them, %ld bad\n", records, syncs, images, told, lost, bad);
