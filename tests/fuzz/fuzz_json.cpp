@@ -119,7 +119,7 @@ bool read_number(Reader &r, JsonRef ref) {
         if (!take(r, '+')) take(r, '-');
         if (!digits(r)) return false;
     }
-    r.unsure = r.unsure || r.at - exponent > 4;
+    r.unsure = r.unsure || r.at - exponent > 4 || (r.at - exponent == 4 && r.text[exponent + 1] >= '3'); // from e300 on also of 0, though it is 0
     std::string_view token = r.text.substr(begin, r.at - begin);
     ScopedBuf copy;
     buf_add(copy, token);
