@@ -1,6 +1,6 @@
 // tools/fuzz-corpus.mjs - a corpus as one file of text, which can be read, compared and kept in the tree, and as the folder of files that libFuzzer wants.
 //   unpack FILE FOLDER         one file for each line
-//   pack FOLDER FILE [BYTES]   one line for each file, the smallest first, as long as they fit into BYTES (96 KiB)
+//   pack FOLDER FILE [BYTES]   one line for each file, the smallest first, as long as they fit into BYTES (60 KiB)
 // In a line each byte that is not printable ASCII, and '%', stands as %XX; tests/fuzz/replay.cpp reads it too.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -38,5 +38,5 @@ function pack(folder, file, limit) {
 
 const [what, from, to, limit] = process.argv.slice(2);
 if (what === 'unpack') unpack(from, to);
-else if (what === 'pack') pack(from, to, Number(limit ?? 96 * 1024));
+else if (what === 'pack') pack(from, to, Number(limit ?? 60 * 1024));
 else throw new Error('unpack FILE FOLDER | pack FOLDER FILE [BYTES]');
