@@ -23,7 +23,7 @@
 namespace {
 
 constexpr uint32_t listeners_max = 16;
-constexpr int backlog = 511;
+constexpr int backlog = 4096; // as far as the kernel lets it: who finds it full sends its SYN again after a whole second
 constexpr uint64_t rest_ms = 100;
 
 struct Listener {
