@@ -57,6 +57,8 @@ constexpr size_t room_list_bytes_max = 512 * 1024;     // of GET /api/rooms: one
 constexpr uint32_t sessions_max = 32;                  // a user; the longest unused goes
 constexpr uint32_t invited_at_once_max = 100;          // `members` of POST /api/rooms
 constexpr uint32_t unread_max = 999;
+constexpr uint32_t unread_kept = 2048;                 // counts kept in memory, 40 bytes each: who comes back needs no reading; a power of two
+constexpr uint32_t unread_looks_max = 8192;            // entries of the ring looked at for one `welcome`: beyond that the store counts as fast
 constexpr uint32_t seen_detail_members_max = 50;       // larger rooms: seen_by is {"*":…}
 constexpr uint32_t online_names_max = 500;             // more online: a count alone
 

@@ -9,6 +9,7 @@
 #include "chat/protocol.h"
 #include "chat/rules.h"
 #include "chat/seen.h"
+#include "chat/unread.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ static void load_member(void *owner, const MemberRow &row) { model_put_member(st
 static void load_session(void *owner, const SessionRow &row) { model_put_session(static_cast<Model *>(owner), row); }
 
 static bool load(Hub *h) {
+    unread_forget();
     StoreLoad into = {.owner = &h->model, .user = load_user, .room = load_room, .member = load_member, .session = load_session};
     return store_load(h->store, into);
 }

@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "chat/presence.h"
 #include "chat/protocol.h"
+#include "chat/unread.h"
 #include "version.h"
 
 #include <stdlib.h>
@@ -36,35 +37,18 @@ static int newest_room_first(const void *a, const void *b) {
     return x->last == y->last ? 0 : x->last < y->last ? 1 : -1;
 }
 
-// The counts as the store saw them, brought up to date with what the ring got since.
-static void add_newer(const StoreRead *rd, const User *user, UnreadCount *counts) {
-    const Ring *ring = &hub->ring;
-    if (!ring_covers(ring, rd->snapshot_rev)) return; // thousands of messages in the blink of one read: the counts stand at 999 soon enough
-    for (uint64_t seq = ring_find(ring, rd->snapshot_rev); seq != ring->head; seq++) {
-        const RingEntry *e = &ring->entries[seq & (ring_entries - 1)];
-        if (!e->message || e->sender == user->id) continue;
-        for (uint32_t i = 0; i < rd->marks_count; i++) {
-            if (rd->marks[i].room != e->room || rd->marks[i].id >= e->message) continue;
-            if (counts[i].unread < unread_max) counts[i].unread++;
-            for (uint32_t k = 0; k < e->users_count; k++)
-                if (e->users[k] == user->id && counts[i].mentions < unread_max) counts[i].mentions++;
-        }
-    }
-}
-
-static void put_rooms(JsonWriter &w, const StoreRead *rd, const User *user, Brevity brevity) {
+// `counts`: one for each membership, in their order.
+static void put_rooms(JsonWriter &w, const UnreadCount *counts, const User *user, Brevity brevity) {
     json_key(w, "rooms");
     json_begin(w, '[');
     for (const Member *member = user->members; member; member = member->next_of_user) {
-        RoomView view = {.reader = user, .member = member, .counts = {}, .brevity = brevity};
-        for (uint32_t i = 0; i < rd->marks_count; i++)
-            if (rd->marks[i].room == member->room->id && member->seen < member->room->last) view.counts = rd->counts[i];
+        RoomView view = {.reader = user, .member = member, .counts = *counts++, .brevity = brevity};
         protocol_room(w, member->room, &view);
     }
     json_end(w, ']');
 }
 
-static void put_welcome(Buf &out, const StoreRead *rd, const User *user, bool resumed, Brevity brevity) {
+static void put_welcome(Buf &out, const UnreadCount *counts, const User *user, bool resumed, Brevity brevity) {
     JsonWriter w{.out = &out};
     json_begin(w, '{');
     json_field(w, "type", "welcome");
@@ -74,7 +58,7 @@ static void put_welcome(Buf &out, const StoreRead *rd, const User *user, bool re
     json_key(w, "user");
     protocol_user(w, user, Eyes::own);
     json_field_bool(w, "resumed", resumed);
-    put_rooms(w, rd, user, brevity);
+    put_rooms(w, counts, user, brevity);
     json_key(w, "limits");
     protocol_limits(w, hub->options.text_chars_max);
     json_key(w, "server");
@@ -85,11 +69,16 @@ static void put_welcome(Buf &out, const StoreRead *rd, const User *user, bool re
     json_end(w, '}');
 }
 
+static uint32_t rooms_of(const User *user) {
+    uint32_t count = 0;
+    for (const Member *m = user->members; m; m = m->next_of_user) count++;
+    return count;
+}
+
 static void begin_snapshot(Reader *r) {
     r->state = ReaderState::snapshot;
     r->position = hub_rev(hub);
-    uint32_t count = 0;
-    for (const Member *m = r->user->members; m; m = m->next_of_user) count++;
+    uint32_t count = rooms_of(r->user);
     auto **rooms = static_cast<Room **>(mem_alloc((count + 1) * sizeof(Room *)));
     uint32_t n = 0;
     for (const Member *m = r->user->members; m; m = m->next_of_user) rooms[n++] = m->room;
@@ -112,29 +101,22 @@ static Reader *arrived(StoreRead *rd) {
     return nullptr;
 }
 
-static void welcome(StoreRead *rd) {
-    Reader *r = arrived(rd);
-    if (!r) return;
-    add_newer(rd, r->user, rd->counts);
-    auto max = static_cast<uint32_t>(rd->owner_extra & 0xffffffff);
-    bool wants_resume = rd->owner_extra >> 32;
-    bool resumed = wants_resume && rd->since <= hub_rev(hub) && (max == resume_max_none || rd->waiting <= max);
+static void welcome(Reader *r, uint64_t id, const UnreadCount *counts, bool resumed, int64_t since) {
     ScopedBuf payload;
     for (Brevity brevity : {Brevity::none, Brevity::marks, Brevity::topic}) {
         buf_clear(payload);
-        put_welcome(payload, rd, r->user, resumed, brevity);
+        put_welcome(payload, counts, r->user, resumed, brevity);
         if (payload.len <= frame_out_bytes_max) break; // rooms_joined_max sees to it that the last one fits
     }
     r->seen_stamp = hub->model.seen_stamp;
     if (resumed) {
         r->state = ReaderState::catching_up;
-        r->position = rd->since;
+        r->position = since;
         r->replay_to = hub_rev(hub);
     } else {
         begin_snapshot(r);
     }
-    port.queue(rd->owner_id, buf_view(payload));
-    store_read_free(rd);
+    port.queue(id, buf_view(payload));
 }
 
 static void ask(Reader *r, StoreRead *rd, uint64_t id, void (*done)(StoreRead *)) {
@@ -146,22 +128,80 @@ static void ask(Reader *r, StoreRead *rd, uint64_t id, void (*done)(StoreRead *)
     port.fail(id);
 }
 
-void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
-    *r = {};
-    r->id = id;
-    r->user = user;
-    metric_add(Metric::sockets_catching_up);
+static void welcome_was_read(StoreRead *rd);
+
+static void ask_for_counts(Reader *r, uint64_t id, const ReaderStart &how) {
     StoreRead *rd = store_read_new(ReadKind::unread);
-    uint32_t count = 0;
-    for (const Member *m = user->members; m; m = m->next_of_user) count++;
-    auto *marks = static_cast<Mark *>(arena_alloc(rd->arena, (count + 1) * sizeof(Mark)));
+    User *user = r->user;
+    auto *marks = static_cast<Mark *>(arena_alloc(rd->arena, (rooms_of(user) + 1) * sizeof(Mark)));
     for (const Member *m = user->members; m; m = m->next_of_user) marks[rd->marks_count++] = {m->room->id, user->id, m->seen};
     rd->marks = marks;
     rd->user = user->id;
     rd->since = how.since;
     if (how.resume && how.max != resume_max_none) rd->limit = how.max ? how.max : 1; // 0 would be not to count
     rd->owner_extra = static_cast<uint64_t>(how.resume) << 32 | how.max;
-    ask(r, rd, id, welcome);
+    ask(r, rd, id, welcome_was_read);
+}
+
+// The store's count of a room, brought up to date. False: it has none, since the room was joined while it counted.
+static bool count_of(const StoreRead *rd, const Member *member, UnreadCount *out) {
+    uint32_t looks = UINT32_MAX;
+    *out = {};
+    if (member->seen >= member->room->last) return true;
+    for (uint32_t i = 0; i < rd->marks_count; i++) {
+        if (rd->marks[i].room != member->room->id) continue;
+        *out = rd->counts[i];
+        // What was changed in the blink of the read may be counted once too often, and of a mark that moved what is above the old one: that lasts until the next `seen`.
+        (void)unread_add_newer(hub, member, rd->snapshot_rev, &looks, out);
+        return true;
+    }
+    return unread_known(hub, member, &looks, out);
+}
+
+static void welcome_was_read(StoreRead *rd) {
+    Reader *r = arrived(rd);
+    if (!r) return;
+    auto max = static_cast<uint32_t>(rd->owner_extra & 0xffffffff);
+    bool wants_resume = rd->owner_extra >> 32;
+    for (uint32_t i = 0; i < rd->marks_count; i++) unread_note(rd->marks[i], rd->snapshot_rev, rd->counts[i]);
+    auto *counts = static_cast<UnreadCount *>(arena_alloc(rd->arena, (rooms_of(r->user) + 1) * sizeof(UnreadCount)));
+    bool good = true;
+    UnreadCount *at = counts;
+    for (const Member *m = r->user->members; m && good; m = m->next_of_user) good = count_of(rd, m, at++);
+    if (!good) ask_for_counts(r, rd->owner_id, {.resume = wants_resume, .since = rd->since, .max = max});
+    else welcome(r, rd->owner_id, counts, wants_resume && rd->since <= hub_rev(hub) && (max == resume_max_none || rd->waiting <= max), rd->since);
+    store_read_free(rd);
+}
+
+// Do at most `max` messages wait behind `since`? False: not certain. Each message that is new or has changed has one entry in the ring at least.
+static bool few_wait(int64_t since, uint32_t max) {
+    const Ring *ring = &hub->ring;
+    if (max == resume_max_none) return true;
+    if (!ring_covers(ring, since)) return false;
+    uint64_t from = ring_find(ring, since);
+    return ring->head - from <= max;
+}
+
+// Most often all is known: then nothing has to be read for `welcome`.
+static bool welcome_at_once(Reader *r, uint64_t id, const ReaderStart &how) {
+    bool resumed = how.resume && how.since <= hub_rev(hub);
+    if (resumed && !few_wait(how.since, how.max)) return false;
+    ScopedBuf room;
+    buf_reserve(room, (rooms_of(r->user) + 1) * sizeof(UnreadCount));
+    auto *counts = reinterpret_cast<UnreadCount *>(room.data), *at = counts;
+    uint32_t looks = unread_looks_max;
+    for (const Member *m = r->user->members; m; m = m->next_of_user)
+        if (!unread_known(hub, m, &looks, at++)) return false;
+    welcome(r, id, counts, resumed, how.since);
+    return true;
+}
+
+void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
+    *r = {};
+    r->id = id;
+    r->user = user;
+    metric_add(Metric::sockets_catching_up);
+    if (!welcome_at_once(r, id, how)) ask_for_counts(r, id, how);
 }
 
 void reader_end(Reader *r) {
@@ -306,39 +346,29 @@ static bool tell_moved_marks(Reader *r, uint64_t id) {
     return sent == count;
 }
 
+static void put_ready(Buf &out, int64_t rev) {
+    JsonWriter w{.out = &out};
+    json_begin(w, '{');
+    json_field(w, "type", "ready");
+    json_field_int(w, "rev", rev);
+    presence_put_online(hub, w);
+    json_end(w, '}');
+}
+
 static void tell_ready(Reader *r, uint64_t id) {
     r->owes_ready = false;
     ScopedBuf ready;
-    JsonWriter w{.out = &ready};
-    json_begin(w, '{');
-    json_field(w, "type", "ready");
-    json_field_int(w, "rev", r->position);
-    presence_put_online(hub, w);
-    json_end(w, '}');
+    put_ready(ready, r->position);
     port.queue(id, buf_view(ready));
 }
 
-static void go_live(Reader *r, uint64_t id) {
-    if (!tell_moved_marks(r, id)) return;
-    r->state = ReaderState::live;
-    r->cursor = ring_find(&hub->ring, r->position);
-    metric_sub(Metric::sockets_catching_up);
-    r->owes_ready = true;
-    if (r->cursor == hub->ring.head) tell_ready(r, id);
+std::string_view reader_ready(const Reader *r, size_t gathered, size_t max) {
+    static Buf ready;
+    if (!r->owes_ready || gathered == max) return {};
+    buf_clear(ready);
+    put_ready(ready, r->position > hub_rev(hub) ? r->position : hub_rev(hub));
+    return buf_view(ready);
 }
-
-void reader_step(Reader *r, uint64_t id) {
-    if (r->reading || r->state == ReaderState::starting || r->state == ReaderState::live) return;
-    if (r->state == ReaderState::snapshot) return step_snapshot(r, id);
-    if (r->position >= r->replay_to && ring_covers(&hub->ring, r->position)) return go_live(r, id);
-    StoreRead *rd = store_read_new(ReadKind::changes);
-    rd->user = r->user->id;
-    rd->since = r->position;
-    rd->limit = frames_per_page_max;
-    ask(r, rd, id, slice);
-}
-
-// --- live
 
 static bool sees(const Reader *r, const RingEntry *e) {
     switch (e->kind) {
@@ -357,6 +387,49 @@ static bool sees(const Reader *r, const RingEntry *e) {
     return false;
 }
 
+// Can the ring tell what is still to be replayed? A replay tells each thing once, in its present state: so do the ring's entries as long as they are new messages.
+static bool ring_replays(const Reader *r) {
+    const Ring *ring = &hub->ring;
+    if (!ring_covers(ring, r->position)) return false;
+    if (r->position >= r->replay_to) return true;
+    for (uint64_t seq = ring->head; seq != ring->tail; seq--) {
+        const RingEntry *e = &ring->entries[(seq - 1) & (ring_entries - 1)];
+        if (!e->rev || e->rev > r->replay_to) continue;
+        if (e->rev <= r->position) break;
+        if (!e->message && sees(r, e)) return false;
+    }
+    return true;
+}
+
+static void go_live(Reader *r, uint64_t id) {
+    if (!tell_moved_marks(r, id)) return;
+    r->state = ReaderState::live;
+    r->cursor = ring_find(&hub->ring, r->position);
+    r->hints_from = hub->ring.head;
+    metric_sub(Metric::sockets_catching_up);
+    r->owes_ready = true;
+    if (r->cursor == hub->ring.head) tell_ready(r, id);
+}
+
+bool reader_step_into_ring(Reader *r, uint64_t id) {
+    if (r->reading || r->state != ReaderState::catching_up || !ring_replays(r)) return false;
+    go_live(r, id);
+    return r->state == ReaderState::live;
+}
+
+void reader_step(Reader *r, uint64_t id) {
+    if (r->reading || r->state == ReaderState::starting || r->state == ReaderState::live) return;
+    if (r->state == ReaderState::snapshot) return step_snapshot(r, id);
+    if (ring_replays(r)) return go_live(r, id);
+    StoreRead *rd = store_read_new(ReadKind::changes);
+    rd->user = r->user->id;
+    rd->since = r->position;
+    rd->limit = frames_per_page_max;
+    ask(r, rd, id, slice);
+}
+
+// --- live
+
 size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
     Ring *ring = &hub->ring;
     if (r->cursor < ring->tail) {
@@ -370,7 +443,7 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
     bool judge = r->cursor < ring->restricted;
     for (uint64_t seq = r->cursor; seq != ring->head && count < max; seq++) {
         RingEntry *e = ring_at(ring, seq);
-        if (e->rev && e->rev <= r->position) continue; // it came with the replay
+        if (e->rev ? e->rev <= r->position : seq < r->hints_from) continue; // it came with the replay, or passed before the reader was here
         if (judge && !sees(r, e)) continue;
         std::string_view frame = e->asker && e->asker == r->id ? ring_frame_asked(e) : deflated ? ring_frame_deflated(ring, e) : ring_frame(ring, e);
         out[count++] = {frame, seq};
@@ -380,7 +453,7 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
 
 size_t reader_span(const Reader *r, bool deflated, std::string_view pieces[2], int *pieces_count) {
     Ring *ring = &hub->ring;
-    if (deflated || r->cursor < ring->tail || r->cursor == ring->head) return 0;
+    if (deflated || r->cursor < ring->tail || r->cursor == ring->head || r->cursor < r->hints_from) return 0;
     if (r->cursor < ring->restricted || r->cursor < ring->personal) return 0;
     // What came with a replay is not sent again, nor what passed before it.
     if (ring_at(ring, r->cursor)->rev <= r->position) return 0;

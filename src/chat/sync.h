@@ -16,7 +16,10 @@ struct Reader {
     uint64_t id;             // what reader_start was given
     User *user;
     int64_t position;        // has seen the log up to here (what it may not see included)
-    int64_t replay_to;       // up to here the store tells, each thing once in its present state; only then the ring
+    union {
+        int64_t replay_to;   // not live: up to here each thing is told once in its present state
+        uint64_t hints_from; // live: passing frames before this seq are old news
+    };
     uint64_t cursor;         // live: the seq to read next
     uint64_t seen_stamp;     // marks told later than this must be told at the next `ready`
     ReaderState state;
@@ -50,6 +53,8 @@ void reader_end(Reader *r);
 
 // Once a turn for a reader that is not live and whose socket has nothing queued and nothing under way: the next step towards `ready`.
 void reader_step(Reader *r, uint64_t id);
+// The same, but only when nothing has to be read for it: the ring has all that is still to come, and the reader is live now. What is queued need not have left before.
+bool reader_step_into_ring(Reader *r, uint64_t id);
 
 // Live: the frames that wait for this reader, at most `max`. A reader whose place was overwritten goes back to catching_up and gets 0.
 struct LiveFrame {
@@ -57,6 +62,9 @@ struct LiveFrame {
     uint64_t seq;
 };
 size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max);
+// `ready`, for who comes from a replay, when those `gathered` are all that waits: to go out behind them. Empty: not now. When it is on its way: reader_told_ready, before reader_took.
+std::string_view reader_ready(const Reader *r, size_t gathered, size_t max);
+inline void reader_told_ready(Reader *r) { r->owes_ready = false; }
 // The first `taken` of those `gathered` are on their way. With the last of them a reader that has come from a replay is told `ready`.
 void reader_took(Reader *r, uint64_t id, const LiveFrame *frames, size_t gathered, size_t max, size_t taken);
 // The common case, without a look at each frame: when everything that waits is for this reader and as it lies in the ring, its bytes in one or two pieces and

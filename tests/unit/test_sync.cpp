@@ -9,6 +9,7 @@
 #include "chat/presence.h"
 #include "chat/protocol.h"
 #include "chat/seen.h"
+#include "chat/unread.h"
 
 static User *alice, *bob, *carol;
 
@@ -312,6 +313,129 @@ static void a_slow_reader_costs_the_others_nothing(void **) {
     slow->takes = 1;
     chat_settle();
     assert_int_equal(lines_with(slow->got, "\"message\""), 20);
+}
+
+// --- without the store
+
+// What `welcome` says of a room, and what the store says.
+static UnreadCount welcomed(const Client *c, int64_t room) {
+    JsonRef rooms = json_get(json_parse(line_with(c->got, "\"welcome\"")), "rooms");
+    uint32_t count;
+    assert_true(json_array(rooms, &count));
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t id = 0, unread = -1, mentions = -1;
+        JsonRef one = json_at(rooms, i);
+        assert_true(json_int(json_get(one, "id"), &id) && json_int(json_get(one, "unread"), &unread) && json_int(json_get(one, "mentions"), &mentions));
+        if (id == room) return {(uint32_t)unread, (uint32_t)mentions};
+    }
+    check(false, "room %d is not in welcome", (int)room);
+    return {};
+}
+
+static UnreadCount stored(const User *user, int64_t room) {
+    StoreRead *rd = store_read_new(ReadKind::unread);
+    Mark mark = {room, user->id, model_member(&chat.hub.model, room, user->id)->seen};
+    rd->user = user->id;
+    rd->marks = &mark;
+    rd->marks_count = 1;
+    UnreadCount counts = {};
+    rd->owner = &counts;
+    rd->done = [](StoreRead *done) {
+        assert_int_equal(done->err, Err::ok);
+        *static_cast<UnreadCount *>(done->owner) = done->counts[0];
+        done->owner = nullptr;
+    };
+    assert_true(store_read(chat.store.s, rd));
+    while (rd->owner) chat_turn();
+    store_read_free(rd);
+    return counts;
+}
+
+static void unread_is_as_stored(User *user, int64_t room) {
+    UnreadCount want = stored(user, room);
+    Client *c = chat_connect(user);
+    chat_settle();
+    UnreadCount got = welcomed(c, room);
+    check(got.unread == want.unread && got.mentions == want.mentions, "%s, room %d: welcome says %u and %u, the store %u and %u", user->name, (int)room, got.unread, got.mentions,
+          want.unread, want.mentions);
+    chat_disconnect(c);
+    buf_clear(c->got);
+}
+
+// The ring has all that bob missed and all that he has not read: nothing is read for him.
+static void who_was_away_for_a_moment_needs_no_reading(void **) {
+    chat_post(alice, lobby_id, "seen");
+    seen_mark(&chat.hub, bob, lobby_id, decided.message, chat.now_ms);
+    int64_t from = now();
+    chat_post(alice, lobby_id, "one @bob");
+    chat_post(carol, lobby_id, "two");
+    Client *c = chat_connect(bob, since(from));
+    assert_true(c->reader.state == ReaderState::catching_up && !c->reader.reading);
+    chat_turn();
+    UnreadCount counts = welcomed(c, lobby_id);
+    assert_int_equal(counts.unread, 2);
+    assert_int_equal(counts.mentions, 1);
+    got_is(c, "welcome message@9 message@10 ready@10");
+    Client *other = chat_connect(bob, since(from, 1)); // more than one waits: a snapshot
+    assert_true(other->reader.reading);
+    chat_settle();
+    got_is(other, "welcome history ready@10");
+}
+
+static void what_was_typed_before_is_no_news(void **) {
+    chat_post(alice, lobby_id, "seen");
+    seen_mark(&chat.hub, bob, lobby_id, decided.message, chat.now_ms);
+    int64_t from = now();
+    chat_post(alice, lobby_id, "one");
+    presence_typing(&chat.hub, carol, lobby_id, chat.now_ms);
+    chat_post(alice, lobby_id, "two");
+    presence_typing(&chat.hub, alice, lobby_id, chat.now_ms);
+    Client *c = chat_connect(bob, since(from), 2); // it takes welcome and one more
+    chat_turn();
+    got_is(c, "welcome message@9");
+    chat.now_ms += typing_gap_ms;
+    presence_typing(&chat.hub, carol, lobby_id, chat.now_ms);
+    c->takes = takes_all;
+    chat_turn();
+    got_is(c, "message@10 typing presence ready@10"); // who came is told too
+}
+
+static void unread_needs_the_store_when_a_message_was_changed(void **) {
+    chat_post(alice, lobby_id, "one @bob");
+    int64_t one = decided.message;
+    chat_post(alice, lobby_id, "two");
+    int64_t two = decided.message;
+    unread_is_as_stored(bob, lobby_id);
+    hub_edit(&chat.hub, alice, one, "nobody is called", {}, chat_finish);
+    chat_settle();
+    unread_is_as_stored(bob, lobby_id);
+    hub_delete(&chat.hub, alice, two, {}, chat_finish);
+    chat_settle();
+    unread_is_as_stored(bob, lobby_id);
+    chat_post(carol, lobby_id, "three, @bob");
+    seen_mark(&chat.hub, bob, lobby_id, one, chat.now_ms);
+    unread_is_as_stored(bob, lobby_id);
+    unread_is_as_stored(alice, lobby_id);
+}
+
+// Bob's counts are being read when he comes into a room: what was said there since is unread all the same, whether the ring has it or not.
+static void a_room_joined_while_the_counts_are_read_is_counted(void **) {
+    int64_t room = chat_room(alice, "plans");
+    int64_t before = (chat_post(alice, room, "before"), decided.message);
+    chat_post(alice, room, "after, @bob");
+    chat_post(alice, lobby_id, "unread");
+    for (bool covered : {true, false}) {
+        unread_forget();
+        Client *c = chat_connect(bob);
+        assert_true(c->reader.reading); // for the lobby: bob's mark there is older than the ring
+        model_put_member(&chat.hub.model, {.rev = now(), .room = room, .user = bob->id, .seen = before, .left = false});
+        if (!covered) overrun();
+        chat_settle();
+        assert_int_equal(welcomed(c, room).unread, 1);
+        chat_disconnect(c);
+        buf_clear(c->got);
+        model_drop_member(&chat.hub.model, model_member(&chat.hub.model, room, bob->id));
+    }
 }
 
 // --- a page that is asked for
@@ -696,6 +820,13 @@ static void do_tab(Tab *p) {
     }
 }
 
+static void do_count() {
+    User *user = person[pick(people)];
+    for (uint32_t i = 0; i < tabs_max; i++) // theirs, though they may be away
+        if (!tabs[i].c->got.len) buf_add(tabs[i].c->got, "taken\n");
+    for (const Member *m = user->members; m; m = m->next_of_user) unread_is_as_stored(user, m->room->id);
+}
+
 static void do_passing() {
     User *by = person[pick(people)];
     int64_t room = 1 + pick(12);
@@ -743,6 +874,7 @@ static void every_tab_ends_with_the_present_state(void **) {
             chat_settle();
             for (uint32_t i = 0; i < tabs_max; i++)
                 if (tabs[i].c->open) tab_is_right(&tabs[i]);
+            do_count();
         }
     }
     for (uint32_t i = 0; i < tabs_max; i++) {
@@ -779,6 +911,10 @@ int main() {
         test(marks_that_moved_meanwhile_come_before_ready),
         test(a_mark_that_waited_is_told_to_who_was_overrun),
         test(a_slow_reader_costs_the_others_nothing),
+        test(who_was_away_for_a_moment_needs_no_reading),
+        test(what_was_typed_before_is_no_news),
+        test(unread_needs_the_store_when_a_message_was_changed),
+        test(a_room_joined_while_the_counts_are_read_is_counted),
         test(history_when_asked),
         test(every_tab_ends_with_the_present_state),
     };
