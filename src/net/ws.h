@@ -7,8 +7,9 @@
 enum class DeflateMode : uint8_t { automatic, on, off };   // PROTOCOL §5 --deflate
 void ws_set_deflate(DeflateMode mode);
 
-// Answers a handshake (r->upgrade_websocket) with 101; from now on the connection is a WebSocket and `r` is dead. Sets SO_SNDBUF and TCP_NODELAY.
-void ws_accept(HttpRequest *r);
+// Answers a handshake (r->upgrade_websocket) with 101; from now on the connection is a WebSocket and `r` is dead. Sets SO_SNDBUF. `waits`: the 101 goes out
+// with the first conn_flush, which the caller must see to, in one write with what is said first.
+void ws_accept(HttpRequest *r, bool waits = false);
 // Does this socket take compressed frames?
 bool ws_deflates(const Conn *c);
 

@@ -94,7 +94,7 @@ bool ws_negotiate(std::string_view offers, Buf &answer, bool *packs) {
     return true;
 }
 
-void ws_accept(HttpRequest *r) {
+void ws_accept(HttpRequest *r, bool waits) {
     Conn *c = r->conn;
     CB_ASSERT(r->upgrade_websocket && c->state == ConnState::request);
     if (c->out != nullptr) return conn_end_soon(c);
@@ -118,15 +118,15 @@ void ws_accept(HttpRequest *r) {
     buf_add(out, "\r\n\r\n");
     http_free(c);
 
-    c->ping_spread = (uint8_t)random_below(256);
+    c->ping_spread = (uint8_t)(c->id * 0x9e3779b97f4a7c15u >> 56); // neighbours far apart: all that a spread needs
     conn_set_authenticated(c);
     metric_add(Metric::sockets_open);
     conn_enter(c, ConnState::socket);
     if (c->sent == nullptr) {
         int bytes = socket_send_buffer_bytes;
         uv_send_buffer_size(&c->handle, &bytes);
-        if (c->handle.type == UV_TCP) uv_tcp_nodelay(&c->tcp, 1);
     }
-    conn_send(c, buf_view(out));
+    if (waits) buf_add(c->queue, buf_view(out));
+    else conn_send(c, buf_view(out));
     if (!c->pumping && c->held.len != 0) conn_resume_soon(c);
 }

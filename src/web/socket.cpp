@@ -80,6 +80,10 @@ static bool port_queue(uint64_t id, std::string_view payload) {
     return s && send(s, payload);
 }
 
+static void encode(const Socket *s, Buf &wire, std::string_view payload) {
+    if (!ws_deflates(s->conn) || payload.size() < deflate_bytes_min || !ws_encode_deflated(wire, payload)) ws_encode_text(wire, payload);
+}
+
 // Frames of a page are encoded one behind the other and go out with one write. What the kernel does not take is dropped; the reader's cursor knows where to begin again.
 static size_t port_page(uint64_t id, const std::string_view *payloads, size_t count) {
     static Buf wire;
@@ -88,7 +92,7 @@ static size_t port_page(uint64_t id, const std::string_view *payloads, size_t co
     buf_clear(wire);
     auto *ends = static_cast<size_t *>(mem_alloc(count * sizeof(size_t)));
     for (size_t i = 0; i < count; i++) {
-        if (!ws_deflates(s->conn) || payloads[i].size() < deflate_bytes_min || !ws_encode_deflated(wire, payloads[i])) ws_encode_text(wire, payloads[i]);
+        encode(s, wire, payloads[i]);
         ends[i] = wire.len;
     }
     auto *pieces = static_cast<Piece *>(mem_alloc(count * sizeof(Piece)));
@@ -137,7 +141,7 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     }
     Conn *c = r->conn;
     bool resume = has_since && epoch == store_epoch(hub->store);
-    ws_accept(r);
+    ws_accept(r, true);
     auto *s = static_cast<Socket *>(mem_zero(sizeof(Socket)));
     s->conn = c;
     s->id = conn_id(c);
@@ -152,6 +156,7 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     all[all_count++] = s;
     conn_set_owner(c, s);
     conn_set_authenticated(c);
+    mark_dirty(s); // the 101 waits, for `welcome` is most often there with it
     presence_come(hub, user, clock_ms());
     reader_start(&s->reader, s->id, user, {.resume = resume, .since = since, .max = max});
     if (s->conn) update_pause(s);
@@ -340,15 +345,26 @@ static bool flush_span(Socket *s) {
 static void flush_live(Socket *s) {
     constexpr size_t frames_max = 256;
     static LiveFrame frames[frames_max]; // not on the stack: they would be cleared for each socket anew
-    static Piece pieces[frames_max];
+    static Piece pieces[frames_max + 1];
+    static Buf ready_wire;
     ConnId id = s->id;
     if (flush_span(s)) return;
     while (!conn_busy(s->conn)) {
         size_t gathered = reader_gather(&s->reader, ws_deflates(s->conn), frames, frames_max);
         if (s->reader.state != ReaderState::live) return mark_dirty(s);
         for (size_t i = 0; i < gathered; i++) pieces[i] = {frames[i].bytes.data(), static_cast<uint32_t>(frames[i].bytes.size())};
-        size_t taken = gathered || conn_private_bytes(s->conn) ? conn_flush(s->conn, pieces, gathered) : 0;
+        size_t count = gathered;
+        if (std::string_view ready = reader_ready(&s->reader, gathered, frames_max); !ready.empty()) {
+            buf_clear(ready_wire);
+            encode(s, ready_wire, ready);
+            pieces[count++] = {ready_wire.data, static_cast<uint32_t>(ready_wire.len)};
+        }
+        size_t taken = count || conn_private_bytes(s->conn) ? conn_flush(s->conn, pieces, count) : 0;
         if (!socket_of(id)) return;
+        if (taken > gathered) {
+            reader_told_ready(&s->reader);
+            taken = gathered;
+        }
         reader_took(&s->reader, id, frames, gathered, frames_max, taken);
         if (gathered < frames_max || taken < gathered) return;
     }
@@ -359,8 +375,10 @@ static void serve(Socket *s) {
     if (s->reader.state == ReaderState::live) {
         flush_live(s);
     } else if (!conn_busy(s->conn)) {
-        if (conn_private_bytes(s->conn)) conn_flush(s->conn, nullptr, 0);
-        if (socket_of(id) && conn_queued(s->conn) == 0) reader_step(&s->reader, id);
+        // Who goes on in the ring gets `welcome`, what was missed and `ready` with one write.
+        bool goes_on = conn_private_bytes(s->conn) && reader_step_into_ring(&s->reader, id);
+        if (!goes_on && conn_private_bytes(s->conn)) conn_flush(s->conn, nullptr, 0);
+        if (!goes_on && socket_of(id) && conn_queued(s->conn) == 0) reader_step(&s->reader, id);
         // `ready` may have been queued just now, and the ring may have news behind it.
         if (socket_of(id) && s->reader.state == ReaderState::live) flush_live(s);
     }
@@ -395,14 +413,17 @@ void sockets_turn() {
         // Who closes is replaced by the last in the list, which may so have been passed over: once more round.
         if (all_count != n) ring_seen--;
     }
-    for (uint32_t i = 0; i < marked; i++) {
-        Socket *s = socket_of(dirty_list.ids[i]);
+    uint64_t begin_us = marked ? clock_us() : 0;
+    uint32_t served = 0;
+    while (served < marked) {
+        Socket *s = socket_of(dirty_list.ids[served++]);
         if (!s) continue;
         s->dirty = false;
         serve(s);
+        if (served % 4 == 0 && clock_us() - begin_us > arrivals_us_max) break; // the others first in the next turn
     }
-    for (uint32_t i = marked; i < dirty_list.count; i++) dirty_list.ids[i - marked] = dirty_list.ids[i];
-    dirty_list.count -= marked;
+    dirty_list.count -= served;
+    if (served) memmove(dirty_list.ids, dirty_list.ids + served, dirty_list.count * sizeof *dirty_list.ids);
     while (graveyard) {
         Socket *s = graveyard;
         graveyard = s->next_of_user;
