@@ -90,6 +90,19 @@ else ifeq ($(KIND),asan)
 SANITIZE = -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPTIMIZE = -O1 $(SANITIZE) -DCB_SANITIZED=1
 LINK = $(CC) $(SANITIZE) -pie
+else ifneq ($(filter tsan valgrind coverage,$(KIND)),)
+# For tools/instrumented: dynamic, so that what watches can take the place of glibc's functions. libuv and SQLite stay as they are: their locks are
+# glibc's, which ThreadSanitizer sees. Not confined, since valgrind knows neither Landlock nor our list of calls, and gcov writes its files where it likes.
+SANITIZE_tsan = -fsanitize=thread -fno-omit-frame-pointer
+SANITIZE_coverage = --coverage -fprofile-update=atomic
+SANITIZE = $(SANITIZE_$(KIND))
+OPTIMIZE = $(if $(filter coverage,$(KIND)),-O0,-O1) $(SANITIZE) -DCB_SANITIZED=1
+LINK = $(CC) $(SANITIZE) -pie
+else ifeq ($(KIND),mutate)
+# tools/mutate changes one file at a time: ours is a shared library here, so that one link serves every test program.
+OPTIMIZE = -O0
+COMMON = -fPIC -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -ffile-prefix-map=$(CURDIR)=.
+LINK = $(CC) -Wl,-rpath,'$(CURDIR)/$(OBJ)'
 else
 OPTIMIZE = -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables
 # glibc has the start code of a static-pie (rcrt1.o) only on these.
@@ -98,7 +111,7 @@ LINK = $(CC) $(if $(filter amd64 arm64,$(ARCH)),-static-pie,-static) $(GCSECTION
 # extensions, neither of which we ever call.
 LINK += -Wl,--no-warnings
 endif
-LINK_TEST = $(CC) $(SANITIZE) -pie -Wl,--gc-sections
+LINK_TEST = $(if $(filter mutate,$(KIND)),$(LINK),$(CC) $(SANITIZE) -pie -Wl,--gc-sections)
 endif
 
 CPPFLAGS = -Isrc -I$(OUT) -I$(OUT)/gen $(INCLUDES)
@@ -120,7 +133,7 @@ LIBRARY_OBJECTS = $(filter-out $(OBJ)/main.o,$(OBJECTS))
 FOREIGN_NAMES = wslay/wslay_event wslay/wslay_frame wslay/wslay_net wslay/wslay_queue \
     llhttp/api llhttp/http llhttp/llhttp
 FOREIGN = $(FOREIGN_NAMES:%=$(OBJ)/foreign/%.o)
-ARCHIVE = $(OBJ)/libchatterbox.a
+ARCHIVE = $(OBJ)/libchatterbox.$(if $(filter mutate,$(KIND)),so,a)
 FOREIGN_ARCHIVE = $(OBJ)/libforeign.a
 
 UNIT = $(OUT)/unit
@@ -161,7 +174,32 @@ ws-echo: $(OUT)/tests/ws_echo ## the WebSocket echo server that conformance suit
 conform: all ws-echo ## every case of WebSocket and HTTP conformance, the long ones too (minutes)
 	CONFORM=full node tests/run.mjs conform
 
-tidy: $(OUT)/gen/version.h $(DEPS_STAMP) ## clang-tidy and the house rules (tools/tidy)
+.PHONY: check-threads check-valgrind coverage cppcheck mutate
+check-threads: fault-programs ## unit tests, conversations and crash tests with ThreadSanitizer
+	tools/deps --test
+	tools/instrumented threads
+
+check-valgrind: ## unit tests and the main conversations under valgrind's memcheck (half an hour)
+	tools/deps --test
+	tools/deps --tools valgrind=valgrind
+	tools/instrumented valgrind
+
+coverage: fault-programs ## what the tests reach of src/, file by file, and what they do not: build/coverage
+	tools/deps --test
+	tools/deps --tools gcovr=gcovr
+	tools/instrumented coverage
+
+mutate: ## change COUNT=200 conditions one at a time (SEED=1): do the quick tests notice? FOR=80 stops after so many seconds, again goes on
+	tools/deps --test
+	tools/mutate
+
+cppcheck: $(OUT)/gen/version.h ## cppcheck over src/
+	@tools/deps --tools cppcheck=cppcheck
+	cppcheck --quiet --std=c++20 --language=c++ --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
+	    -Isrc -I$(OUT) -I$(OUT)/gen --suppress=missingIncludeSystem --suppressions-list=tests/suppressions/cppcheck src
+
+tidy: $(OUT)/gen/version.h $(DEPS_STAMP) cppcheck ## clang-tidy, cppcheck and the house rules (tools/tidy)
+	@tools/deps --tools clang-tidy=clang-tidy
 	@tools/tidy
 	@tools/clang-tidy $(LANGUAGE) $(WARNINGS) $(CPPFLAGS) $(HARDEN)
 
@@ -231,16 +269,18 @@ lib: $(ARCHIVE) # everything but main, for tests
 # ---------------------------------------------------------------- how it is made
 
 $(OUT)/chatterbox: $(OUT)/chatterbox.debug
-	@$(if $(filter asan,$(KIND)),cp $< $@,$(STRIP) -o $@ $<)
+	@$(if $(filter-out dev mutate release,$(KIND)),cp $< $@,$(STRIP) -o $@ $<)
 
 $(OUT)/chatterbox.debug: $(OBJ)/main.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
 	@echo "  link $@"
 	@$(LINK) -o $@ $(LINK_START) $(filter-out $(SQLITE),$^) $(LIBS) $(LINK_END)
 
 # An archive is made anew, else it would keep the objects of deleted sources.
-$(ARCHIVE): $(LIBRARY_OBJECTS)
+$(OBJ)/libchatterbox.a: $(LIBRARY_OBJECTS)
 	@rm -f $@
 	@$(AR) rcsD $@ $^
+$(OBJ)/libchatterbox.so: $(LIBRARY_OBJECTS)
+	@$(CC) -shared -o $@ $^
 
 $(FOREIGN_ARCHIVE): $(FOREIGN)
 	@rm -f $@

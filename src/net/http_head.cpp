@@ -49,7 +49,7 @@ struct KnownStarts {
 };
 constexpr KnownStarts known_starts = [] {
     KnownStarts starts = {};
-    for (size_t length = 0; length < known_longest + 2; length++)
+    for (size_t length = 0; length != sizeof starts.at; length++)
         while (starts.at[length] < known_count && known_names[starts.at[length]].size() < length) starts.at[length]++;
     return starts;
 }();
