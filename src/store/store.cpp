@@ -145,8 +145,28 @@ static bool state_read(Store *s, Buf *error) {
 
 // --- the connections
 
-// A new database has nothing to lose until it has answered somebody: it is made without a sync, and then its three parts are synced once each, the
-// write-ahead log by the first commit of state_read. (SQLite by itself takes eight, which on a card is a second.)
+// A new database is made beside its place, synced once as a whole and then renamed: a power cut leaves either none or all of it. (SQLite by itself takes
+// eight syncs, which on a card is a second.) Until it has answered somebody the rest has nothing to lose: its parts are synced once each, the
+// write-ahead log by the first commit of state_read.
+static bool database_make(Store *s, Buf *error) {
+    char path[sizeof(Store::path) + 8];
+    snprintf(path, sizeof path, "%s.new", s->path);
+    unlink(path); // half made by a start that was cut
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        close(fd);
+        Db &db = s->writing;
+        bool is_made = db_open(db, path, DbMode::write, error);
+        if (is_made) db_exec(db, "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF");
+        is_made = is_made && db_migrate(db, path, embedded_schema, error);
+        db_close(db, false);
+        if (is_made && db_sync(path) && rename(path, s->path) == 0) return true;
+    }
+    if (!error->len) buf_printf(*error, "cannot make %s: %s", s->path, strerror(errno));
+    unlink(path);
+    return false;
+}
+
 static bool new_file_sync(Store *s, Buf *error) {
     if (db_sync(s->path)) return true;
     buf_printf(*error, "cannot sync %s: %s", s->path, strerror(errno));
@@ -200,10 +220,11 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     db_start(options.fix_memory_bound);
     bool is_new = false;
     bool is_there = file_make(s->path, &is_new, error);
+    if (is_there && is_new) is_there = database_make(s, error);
     if (is_there) stranger_log_remove(s->path);
     s->reserve_fd = -1;
     bool is_open = is_there && connections_open(s, is_new, error);
-    bool is_full = s->writing.failure == Failure::full || s->reading.failure == Failure::full;
+    bool is_full = is_there && (s->writing.failure == Failure::full || s->reading.failure == Failure::full);
     if (is_open || is_full) reserve_open(s, options.dir);
     // On a full disk the index of the log, or a new epoch, may still find the room that the reserve has.
     if (!is_open && is_full && reserve_give(s)) {
