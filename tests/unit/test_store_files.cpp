@@ -263,6 +263,32 @@ static void a_step_that_fails_changes_nothing(void **) {
     assert_true(migrate("m.db", two_steps, &error)); // the mended program
 }
 
+// However often it is started, and however many steps there have been: the copies are two at most, and whole.
+static void copies_before_a_step_do_not_pile_up(void **) {
+    ScopedBuf error, schema;
+    assert_true(migrate("m.db", one_step, &error));
+    for (int i = 0; i < 3; i++) assert_false(migrate("m.db", bad_step, &error));
+    assert_int_equal(value_in("m.db.before-2", "SELECT a FROM t"), 1);
+    assert_int_equal(value_in("m.db.before-2", "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+    assert_false(exists("m.db.before-3") || exists("m.db.before-2.part"));
+    assert_true(migrate("m.db", two_steps, &error)); // the mended program
+    buf_add(schema, two_steps);
+    for (int step = 3; step < 7; step++) {
+        char text[100], copy[32];
+        snprintf(text, sizeof text, "\n-- migration %d\nUPDATE t SET a = a + 1;\n", step);
+        buf_add(schema, text);
+        ScopedBuf whole;
+        buf_add(whole, buf_view(schema));
+        buf_add_char(whole, 0);
+        for (int i = 0; i < 2; i++) assert_true(migrate("m.db", whole.data, &error)); // the second time there is nothing to do
+        snprintf(copy, sizeof copy, "m.db.before-%d", step);
+        assert_true(exists(copy));
+    }
+    assert_int_equal(value_in("m.db.before-6", "SELECT a FROM t"), 5);
+    assert_true(exists("m.db.before-5"));
+    assert_false(exists("m.db.before-2") || exists("m.db.before-3") || exists("m.db.before-4"));
+}
+
 static void a_newer_database_is_refused(void **) {
     ScopedBuf error;
     assert_true(migrate("m.db", two_steps, &error));
@@ -317,6 +343,7 @@ int main() {
         in_world(the_check_finds_what_is_wrong),
         in_world(steps_run_once_and_after_a_copy),
         in_world(a_step_that_fails_changes_nothing),
+        in_world(copies_before_a_step_do_not_pile_up),
         in_world(a_newer_database_is_refused),
         in_world(no_statement_walks_through_a_table),
     };
