@@ -61,7 +61,7 @@ for (const [group, rows] of Object.entries(malformed(H, alice.token))) {
         const [res] = await answers(Buffer.concat([bytes, behind]), async (conn, all) => { conn.write(all.subarray(0, at)); await turn(); conn.write(all.subarray(at)) }, heads)
         assert.ok(allowed.includes(res?.status), `cut at ${at}: ${res?.status}`)
       }
-    }, { together: true, timeout: full ? 120_000 : 30_000 })
+    }, { together: !full, timeout: full ? 120_000 : 30_000 }) // all cuts of all at once would starve one head for ten seconds
   }
 }
 
@@ -136,7 +136,7 @@ for (const [what, request, statuses, more, heads] of good) {
       }
       more?.(list)
     }
-  }, { together: true, timeout: 30_000 })
+  }, { together: !full, timeout: 30_000 })
 }
 
 test('100 Continue comes before the body is sent, and not to HTTP/1.0', async () => {
