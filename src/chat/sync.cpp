@@ -109,6 +109,7 @@ static void welcome(Reader *r, uint64_t id, const UnreadCount *counts, bool resu
         if (payload.len <= frame_out_bytes_max) break; // rooms_joined_max sees to it that the last one fits
     }
     r->seen_stamp = hub->model.seen_stamp;
+    r->cursor = hub->ring.head;
     if (resumed) {
         r->state = ReaderState::catching_up;
         r->position = since;
@@ -404,8 +405,8 @@ static bool ring_replays(const Reader *r) {
 static void go_live(Reader *r, uint64_t id) {
     if (!tell_moved_marks(r, id)) return;
     r->state = ReaderState::live;
+    r->hints_from = r->cursor; // not the head: of a room joined since, the marks come behind its frame
     r->cursor = ring_find(&hub->ring, r->position);
-    r->hints_from = hub->ring.head;
     metric_sub(Metric::sockets_catching_up);
     r->owes_ready = true;
     if (r->cursor == hub->ring.head) tell_ready(r, id);
@@ -435,6 +436,7 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
     if (r->cursor < ring->tail) {
         r->state = ReaderState::catching_up;
         r->replay_to = hub_rev(hub);
+        r->cursor = ring->head;
         metric_add(Metric::sockets_overrun);
         metric_add(Metric::sockets_catching_up);
         return 0;

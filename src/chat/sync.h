@@ -20,7 +20,7 @@ struct Reader {
         int64_t replay_to;   // not live: up to here each thing is told once in its present state
         uint64_t hints_from; // live: passing frames before this seq are old news
     };
-    uint64_t cursor;         // live: the seq to read next
+    uint64_t cursor;         // live: the seq to read next; before: where the ring was when it began to catch up
     uint64_t seen_stamp;     // marks told later than this must be told at the next `ready`
     ReaderState state;
     bool reading;            // a read of the store is under way

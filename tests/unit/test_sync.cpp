@@ -400,6 +400,24 @@ static void what_was_typed_before_is_no_news(void **) {
     got_is(c, "message@10 typing presence ready@10"); // who came is told too
 }
 
+// Bob comes into a room while his snapshot is under way, and then a mark moves there: it is told behind the room, which he would not know before.
+static void a_mark_behind_a_room_that_was_joined_meanwhile(void **) {
+    int64_t room = chat_room(alice, "plans");
+    assert_true(chat_join(carol, room, alice) == Err::ok);
+    chat_post(carol, room, "read this");
+    int64_t message = decided.message;
+    Client *c = chat_connect(bob, {}, 0); // takes nothing, not even welcome
+    chat_settle();
+    assert_true(c->reader.state == ReaderState::snapshot);
+    assert_true(chat_join(bob, room, alice) == Err::ok);
+    seen_mark(&chat.hub, alice, room, message, chat.now_ms);
+    c->takes = takes_all;
+    chat_settle();
+    std::string_view got = buf_view(c->got);
+    size_t joined = got.rfind("\"joined\":true"), mark = got.rfind("\"seen\",\"room\"");
+    assert_true(joined != got.npos && mark != got.npos && joined < mark);
+}
+
 static void unread_needs_the_store_when_a_message_was_changed(void **) {
     chat_post(alice, lobby_id, "one @bob");
     int64_t one = decided.message;
@@ -915,6 +933,7 @@ int main() {
         test(a_slow_reader_costs_the_others_nothing),
         test(who_was_away_for_a_moment_needs_no_reading),
         test(what_was_typed_before_is_no_news),
+        test(a_mark_behind_a_room_that_was_joined_meanwhile),
         test(unread_needs_the_store_when_a_message_was_changed),
         test(a_room_joined_while_the_counts_are_read_is_counted),
         test(history_when_asked),
