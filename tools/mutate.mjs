@@ -83,17 +83,24 @@ function sweep() {
 
 const make = (...targets) => run('make', [...MAKE, ...targets], { cpu: 1000, clock: 1000, env: { CCACHE_DISABLE: mutating ? '1' : undefined } })
 
+// What a test program includes when it can reach the code of an area.
+const REACH = { chat: /"(chat|web)\/|(chat|web)_(world|fuzz)[.]h/, store: /"store\/|(store|chat|web)_world[.]h|chat_fuzz[.]h/, net: /"(net|web)\/|(net|web)_(world|fuzz)[.]h|chat_fuzz[.]h/ }
+const TALK = { chat: ['chat', 'unread', 'stop-words'], store: ['messages-http', 'resume', 'sessions'], net: ['http-smuggling', 'frames', 'small-doors'] }
+
 /** The tests in the order in which they are tried for a change of `file`: its own first, then the quickest. */
 function steps(file, took) {
-  const area = file.split('/')[1], stem = basename(file, '.cpp'), near = name => name.includes(stem) || stem.startsWith(name) || (area === 'store' && name.startsWith('store'))
-  const units = ['test', 'fuzz'].flatMap(kind => readdirSync(join(tree, kind === 'test' ? 'tests/unit' : 'tests/fuzz')).filter(f => f.startsWith(`${kind}_`) && f.endsWith('.cpp') && f !== 'test_sandbox.cpp'))
-    .map(f => basename(f, '.cpp')).map(name => ({ name, program: `./${OUT}/unit/${name}`, args: [], near: near(name.slice(5)) }))
-  const sim = [{ name: 'sim', program: `./${OUT}/sim/run`, args: ['-n', '60', '1', '150'], made: area !== 'store' }, { name: 'differ', program: `./${OUT}/sim/differ`, args: ['3', '1', '300'], near: area === 'store' }]
-  const talk = {
-    chat: ['chat', 'unread', 'stop-words', 'resume', 'nonce', 'sessions'],
-    store: ['messages-http', 'chat', 'resume', 'unread', 'sessions', 'rooms.mjs', 'usernames'],
-    net: ['http-smuggling', 'frames', 'small-doors', 'deflate', 'http-hygiene', 'host-and-origin', 'errors', 'resume'],
-  }[area].map(name => ({ name: `talk ${name}`, program: 'node', args: ['tests/run.mjs', `talk/${name.includes('.') ? name : `${name}.mjs`}`], twice: true, env: { SLOW: '2', CHATTERBOX: join(tree, OUT, 'chatterbox') } }))
+  const area = file.split('/')[1], stem = basename(file, '.cpp')
+  const near = name => name.includes(stem) || stem.startsWith(name) || (area === 'store' && name.startsWith('store'))
+  const units = ['tests/unit', 'tests/fuzz'].flatMap(dir => readdirSync(join(tree, dir)).filter(f => /^(test|fuzz)_.*[.]cpp$/.test(f))
+    .filter(f => REACH[area].test(readFileSync(join(tree, dir, f), 'utf8')))).map(f => basename(f, '.cpp'))
+    .map(name => ({ name, program: `./${OUT}/unit/${name}`, args: [], near: near(name.slice(5)) }))
+  const sim = [
+    { name: 'sim', program: `./${OUT}/sim/run`, args: ['-n', '60', '1', '150'], made: true, skip: area === 'store' },
+    { name: 'differ', program: `./${OUT}/sim/differ`, args: ['3', '1', '300'], skip: area !== 'store' },
+  ].filter(step => !step.skip)
+  const talk = TALK[area].map(name => ({
+    name: `talk ${name}`, program: 'node', args: ['tests/run.mjs', `talk/${name}.mjs`], twice: true, env: { SLOW: '2', CHATTERBOX: join(tree, OUT, 'chatterbox') },
+  }))
   const ms = step => took?.[step.name] ?? 0
   return [...units.sort((a, b) => b.near - a.near || ms(a) - ms(b)), ...sim, ...talk]
 }

@@ -357,7 +357,7 @@ static void marks_are_written_after_at_most_five_seconds(void **) {
 
 // Thousands of marks are written in portions, one a turn, and at the stop all at once.
 static void many_marks_are_written_in_portions(void **) {
-    constexpr int crowd = 2 * marks_per_write_max + 40;
+    constexpr int crowd = 3 * marks_per_write_max - 1; // the last portion is one short of full
     ScopedBuf name;
     for (int i = 0; i < crowd; i++) {
         StoreWrite *w = hub_write_new(WriteKind::user_add, nullptr);
