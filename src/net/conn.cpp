@@ -463,7 +463,10 @@ void conn_work() {
     budget_make_room();
     Conn *next = net.todo, *last = net.todo_last;
     net.todo = net.todo_last = nullptr;
-    if (!net.stopping) uv_idle_stop(&work_handle);
+    if (!net.stopping) {
+        uv_idle_stop(&work_handle);
+        accept_go_on();
+    }
     uint64_t begin_us = clock_us();
     while (next != nullptr) {
         if (!net.stopping && clock_us() - begin_us > arrivals_us_max) {

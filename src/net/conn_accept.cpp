@@ -30,6 +30,7 @@ struct Listener {
     bool is_unix;
     bool is_resting; // its handle is closed or about to be; the socket still takes who comes
     bool is_closed;  // of a resting one: its handle is
+    bool has_guest;  // whom libuv has accepted and we have not taken: until then it asks for no more
     int socket;      // another descriptor of it, so that it outlives the handle; -1: it is over
     char path[sizeof(sockaddr_un::sun_path)]; // of a Unix socket that is ours to remove
     union {
@@ -168,6 +169,7 @@ void rest_over(uv_timer_t *) {
 // A descriptor or memory for a newcomer is missing. libuv would ask for it again and again and come back to nothing else, so its handle is closed; who comes
 // waits in the socket's backlog until there is one.
 void listener_rest(Listener *l) {
+    l->has_guest = false;
     l->is_resting = true;
     uv_close(&l->handle, [](uv_handle_t *handle) {
         Listener *rested = (Listener *)handle->data;
@@ -189,6 +191,8 @@ void somebody_comes(uv_stream_t *stream, int status) {
         return listener_rest((Listener *)stream->data);
     }
     Listener *listener = (Listener *)stream->data;
+    listener->has_guest = net_turn_is_long();
+    if (listener->has_guest) return net_work_soon();
     Conn *c = conn_new();
     if (c == nullptr) return turn_away(stream, listener->is_unix);
     if (listener->is_unix) uv_pipe_init(net.loop, &c->pipe, 0);
@@ -299,6 +303,11 @@ void accept_stop_listening() {
         });
     }
     while (listeners_count > 0) listener_close(listeners[--listeners_count]);
+}
+
+void accept_go_on() {
+    for (uint32_t i = 0; i < listeners_count; i++)
+        if (listeners[i]->has_guest) somebody_comes(&listeners[i]->stream, 0);
 }
 
 void accept_admit(Conn *c) {

@@ -145,8 +145,8 @@ void conn_feed(Conn *c, std::string_view bytes);     // what the read callback d
 Conn *conn_for_test(const Address &peer, Buf *sent); // a connection without a socket
 void conn_work();                                    // what was put off to the next turn
 void net_work_soon();                                // conn_work at the next turn
-// Has this turn been handling what arrives for arrivals_us_max? Then requests wait for the next: messages that
-// have come meanwhile are committed and sent in between.
+// Has this turn been handling what arrives for arrivals_us_max? Then connections and requests wait for the next:
+// messages that have come meanwhile are committed and sent in between.
 bool net_turn_is_long();
 void conn_tell_closed(Conn *c);
 void net_closed(); // a handle of this module has closed: when it was the last, all memory goes
@@ -156,6 +156,7 @@ bool conn_flush_private(Conn *c);     // what can be sent of the private queue; 
 
 // --- conn_accept.cpp
 void accept_admit(Conn *c); // its peer is known: counts it, makes room or refuses it, starts it
+void accept_go_on();         // takes those who came when the turn was long already
 void accept_list_enter(Conn *c);
 void accept_list_leave(Conn *c);
 void accept_authenticated(Conn *c);

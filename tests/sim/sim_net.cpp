@@ -350,7 +350,11 @@ static void poll(Wire *w) {
 }
 
 void net_sim_after() {
-    while (arriving.count && on_connection && (sim.is_healing || chance(700))) on_connection(listener, 0);
+    // Who is not accepted when it is told of waits, and the others behind it, until it is.
+    for (uint32_t before = UINT32_MAX; arriving.count && arriving.count < before && on_connection && (sim.is_healing || chance(700));) {
+        before = arriving.count;
+        on_connection(listener, 0);
+    }
     // In any order; a wire may go, and others come, while one is looked at.
     static List<Wire *> round;
     round.count = 0;

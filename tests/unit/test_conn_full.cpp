@@ -12,6 +12,8 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
+#include "base/limits.h"
 #include "net/ws.h"
 
 static char folder[] = "/tmp/chatterbox-full-XXXXXX";
@@ -129,7 +131,42 @@ static void what_was_not_taken_is_waited_for(void **) {
     rmdir(folder);
 }
 
+// Who comes when the turn has been long already is accepted in the next ones, and so are those behind: nobody is forgotten.
+static void a_crowd_is_accepted_over_several_turns(void **) {
+    constexpr int crowd = 6;
+    world_begin();
+    strcpy(folder + sizeof folder - 7, "XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    int first = dial_socket(), fds[crowd];
+    world.request = [](HttpRequest *r) {
+        uint64_t until = clock_us() + 2 * arrivals_us_max;
+        while (clock_us() < until) {}
+        http_respond(r, {});
+    };
+    int asks = dial_unix(path);
+    for (int i = 0; i < 10; i++) turn();
+    assert_int_equal(net_connections(), 2);
+    const char *head = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_int_equal(write(asks, head, strlen(head)), strlen(head)); // is heard first, and takes all the time there is
+    for (int &fd : fds) fd = dial_unix(path);
+    usleep(2'000); // the loop's clock, which counts milliseconds, has gone on
+    turn();
+    assert_int_equal(net_connections(), 2);
+    for (int i = 0; i < 1000 && net_connections() < 2 + crowd; i++) {
+        usleep(1'000);
+        turn();
+    }
+    assert_int_equal(net_connections(), 2 + crowd);
+    for (int fd : fds) close(fd);
+    close(first);
+    close(asks);
+    for (int i = 0; i < 10; i++) turn();
+    world.request = nullptr;
+    world_end();
+    rmdir(folder);
+}
+
 int main() {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_was_not_taken_is_waited_for)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_was_not_taken_is_waited_for), cmocka_unit_test(a_crowd_is_accepted_over_several_turns)};
     return cmocka_run_group_tests_name("conn_full", tests, nullptr, nullptr);
 }
