@@ -305,7 +305,7 @@ static int power_cut(const char *trace, const char *dir, bool is_full, const cha
     int fd = open(trace, O_RDONLY);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0) fail("cannot read ", trace);
-    char *all = static_cast<char *>(mem_alloc((size_t)st.st_size + 1));
+    static char *all = static_cast<char *>(mem_alloc((size_t)st.st_size + 1));
     for (ssize_t have = 0, n; have < st.st_size; have += n)
         if ((n = read(fd, all + have, (size_t)(st.st_size - have))) <= 0) fail("cannot read ", trace);
     close(fd);
