@@ -63,6 +63,7 @@ void db_start(bool bounded) {
     sqlite3_initialize();
     // Ours at start, since SQLite would read /dev/urandom, which an empty root does not have and a confined process cannot open; else it takes the time.
     sqlite3_vfs_find(nullptr)->xRandomness = draw;
+    log_file_start();
 }
 
 // --- connections
@@ -85,8 +86,9 @@ bool db_open(Db &db, const char *path, DbMode mode, Buf *error) {
     char pragmas[256];
     snprintf(pragmas, sizeof pragmas, "PRAGMA cache_size=%d; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0; PRAGMA trusted_schema=OFF; %s",
              mode == DbMode::write ? pages_writer : pages_reader,
-             // A checkpoint is the writer's decision; what is deleted is overwritten with zeros.
-             mode == DbMode::write ? "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=4194304" : "PRAGMA query_only=OFF");
+             // A checkpoint is the writer's decision; what is deleted is overwritten with zeros. The log keeps its length and is written over: a file that grows has
+             // the file system's own log synced with it, which doubles the cost of a commit.
+             mode == DbMode::write ? "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=16777216" : "PRAGMA query_only=OFF");
     if (db_exec(db, pragmas)) return true;
     buf_printf(*error, "cannot open %s: %s", path, db.reason);
     db_close(db, false);

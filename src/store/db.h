@@ -107,6 +107,11 @@ constexpr int message_columns = 11, user_columns = 10, room_columns = 8;
 Blob mentions_encode(Arena &arena, const int64_t *ids, uint32_t count);
 bool mentions_hold(std::string_view blob, int64_t user);
 
+// --- log_file.cpp
+
+// Puts a layer below SQLite that gathers what is written to the write-ahead log. Once, after sqlite3_initialize.
+void log_file_start();
+
 // --- migrate.cpp
 
 // The number of the last step of `schema` (the text of schema.sql).
