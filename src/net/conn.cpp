@@ -349,6 +349,7 @@ void net_closed() {
     free(net.read_buffer);
     buf_free(net.answer_head);
     http_stop();
+    ws_stop();
     accept_free();
     deflate_stop();
     net = {};

@@ -200,5 +200,6 @@ size_t ws_input(Conn *c, const char *data, size_t len);
 size_t ws_weight(const Conn *c); // bytes of the loan
 void ws_free(Conn *c);
 void ws_refuse(Conn *c);         // close 1013, and what it holds is free
+void ws_stop();                  // the spare loan goes
 void ws_ping(Conn *c);
 void ws_sent(Conn *c); // closing, and everything has left

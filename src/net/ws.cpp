@@ -1,6 +1,7 @@
 // WebSockets: bytes to whole messages and back. A wslay context (8.6 KB) is on loan while something is in flight: taken at
-// the first byte of a frame, given back at a boundary. It is fed one frame at a time, so that a pause, a close or a full queue
-// takes effect between two messages. wslay's own answers (pong, close) leave as private frames. Owns the loan. Loop thread only.
+// the first byte of a frame, given back at a boundary; one that was given back is kept for the next, since making one costs as
+// much as reading a message. It is fed one frame at a time, so that a pause, a close or a full queue takes effect between two
+// messages. wslay's own answers (pong, close) leave as private frames. Owns the loan. Loop thread only.
 // The handshake's negotiation is ws_accept.cpp's part.
 #include "net/ws.h"
 
@@ -186,8 +187,9 @@ void on_message(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg *mess
     }
 }
 
-// Null when there is no memory.
-WsIn *begin(Conn *c) {
+WsIn *spare; // at a boundary, with nothing of anybody in it
+
+WsIn *context_make() {
     constexpr wslay_event_callbacks callbacks = {
         .recv_callback = on_want_bytes,
         .send_callback = nullptr, // frames are fetched with wslay_event_write
@@ -204,8 +206,16 @@ WsIn *begin(Conn *c) {
     }
     // Messages are gathered here, as they come: wslay would allocate what a header announces, and a chunk for each fragment.
     wslay_event_config_set_no_buffering(in->ctx, 1);
+    return in;
+}
+
+// Null when there is no memory.
+WsIn *begin(Conn *c) {
+    WsIn *in = spare != nullptr ? spare : context_make();
+    spare = nullptr;
+    if (in == nullptr) return nullptr;
     wslay_event_config_set_max_recv_msg_length(in->ctx, std::max<uint64_t>(net.options.frame_bytes_max, 125));
-    if (c->deflates) wslay_event_config_set_allowed_rsv_bits(in->ctx, WSLAY_RSV1_BIT);
+    wslay_event_config_set_allowed_rsv_bits(in->ctx, c->deflates ? WSLAY_RSV1_BIT : WSLAY_RSV_NONE);
     in->conn = c;
     c->ws = in;
     return in;
@@ -215,6 +225,20 @@ void give_back(WsIn *in) {
     wslay_event_context_free(in->ctx);
     buf_free(in->message);
     free(in);
+}
+
+// At a boundary, with nothing queued, wslay's state is that of a new context.
+void put_aside(WsIn *in) {
+    constexpr size_t kept_max = 4096; // of the room for a message
+    if (spare != nullptr || wslay_event_get_queued_msg_count(in->ctx) != 0) return give_back(in);
+    Buf message = in->message;
+    wslay_event_context_ptr ctx = in->ctx;
+    if (message.cap > kept_max) buf_free(message);
+    message.len = 0;
+    *in = {};
+    in->ctx = ctx;
+    in->message = message;
+    spare = in;
 }
 
 // The code of the close frame that wslay has queued for a fault it found; a frame it could not make sense of has none.
@@ -299,13 +323,21 @@ size_t ws_input(Conn *c, const char *data, size_t len) {
     // Answers of the room to the right wait for the end of the turn, where they leave with its news; a pong does not.
     if (in->replied && c->state == ConnState::socket) conn_flush_private(c);
     in->replied = false;
-    if (in->head_len == 0 && !in->open) ws_free(c);
+    if (in->head_len == 0 && !in->open && c->ws == in) {
+        c->ws = nullptr;
+        put_aside(in);
+    }
     return taken;
 }
 
 size_t ws_weight(const Conn *c) {
     constexpr size_t wslay_bytes = 9 * 1024; // its context, with a buffer of 4 KiB for what arrives and one for what leaves
     return sizeof *c->ws + wslay_bytes + c->ws->message.cap;
+}
+
+void ws_stop() {
+    if (spare != nullptr) give_back(spare);
+    spare = nullptr;
 }
 
 void ws_free(Conn *c) {
