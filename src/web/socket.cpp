@@ -395,11 +395,24 @@ static void hear_the_crowd() {
     crowded_list.count = 0;
 }
 
+// Who wrote has its acknowledgement before the others have the news, and so writes again before they all have it: what comes is one batch, not the most of one
+// and its rest. With 100 readers and 10 writers a batch grew from 34 messages to 40. Not where most write, since then the others would always be the last.
+static void serve_authors(uint32_t marked) {
+    if (marked > all_count / 4) return;
+    for (uint32_t i = 0; i < marked; i++) {
+        Socket *s = socket_of(dirty_list.ids[i]);
+        if (!s || s->reader.state != ReaderState::live) continue;
+        s->dirty = false;
+        serve(s);
+    }
+}
+
 void sockets_turn() {
     if (crowded_list.count && !store_is_crowded(hub->store)) hear_the_crowd();
     // Those marked are taken off the list first: who is marked while it is served has its turn in the next one.
     uint32_t marked = dirty_list.count;
     bool ring_moved = ring_seen != hub->ring.head;
+    if (ring_moved) serve_authors(marked);
     if (ring_moved) {
         ring_seen = hub->ring.head;
         if (++first_served >= all_count) first_served = 0;
@@ -417,7 +430,7 @@ void sockets_turn() {
     uint32_t served = 0;
     while (served < marked) {
         Socket *s = socket_of(dirty_list.ids[served++]);
-        if (!s) continue;
+        if (!s || !s->dirty) continue;
         s->dirty = false;
         serve(s);
         if (served % 4 == 0 && clock_us() - begin_us > arrivals_us_max) break; // the others first in the next turn
