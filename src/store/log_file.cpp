@@ -18,6 +18,7 @@ struct LogFile {
     sqlite3_int64 end;     // behind what SQLite has written; what begins here is gathered. 0: not known
     char *gathered;        // the last `length` bytes before `end`
     int length;
+    bool is_synced;        // all that is in the file is on the disk
     bool commits;          // a header has said that its page, which comes next, ends a transaction
 };
 
@@ -36,6 +37,7 @@ static int hand_over(sqlite3_file *file) {
     int length = log->length;
     log->length = 0;
     sqlite3_int64 begin = log->end - length;
+    log->is_synced = false;
     int rc = real(file)->pMethods->xWrite(real(file), log->gathered, length, begin);
     if (rc != SQLITE_OK) log->end = 0;
     return rc;
@@ -60,6 +62,7 @@ static int log_write(sqlite3_file *file, const void *bytes, int n, sqlite3_int64
     if (n == header_bytes) log->commits = memcmp(static_cast<const char *>(bytes) + 4, "\0\0\0\0", 4) != 0;
     else log->commits = false;
     if (gathers(log, bytes, n, at)) return ends ? hand_over(file) : SQLITE_OK;
+    log->is_synced = false;
     int rc = real(file)->pMethods->xWrite(real(file), bytes, n, at);
     // A log that begins anew, at 0, is shorter than it was. Headers that are written again, inside it, move no end.
     if (rc == SQLITE_OK && (at == 0 || at + n > log->end)) log->end = at + n;
@@ -74,12 +77,17 @@ static int log_read(sqlite3_file *file, void *to, int n, sqlite3_int64 at) {
 static int log_truncate(sqlite3_file *file, sqlite3_int64 length) {
     int rc = hand_over(file);
     log_of(file)->end = 0;
+    log_of(file)->is_synced = false;
     return rc == SQLITE_OK ? real(file)->pMethods->xTruncate(real(file), length) : rc;
 }
 
+// A checkpoint syncs the log before it copies: whoever writes it has done so with the commit, and only one connection writes.
 static int log_sync(sqlite3_file *file, int flags) {
     int rc = hand_over(file);
-    return rc == SQLITE_OK ? real(file)->pMethods->xSync(real(file), flags) : rc;
+    if (rc != SQLITE_OK || log_of(file)->is_synced) return rc;
+    rc = real(file)->pMethods->xSync(real(file), flags);
+    log_of(file)->is_synced = rc == SQLITE_OK;
+    return rc;
 }
 
 static int log_size(sqlite3_file *file, sqlite3_int64 *bytes) {

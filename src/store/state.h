@@ -11,7 +11,7 @@ struct Batch {
     StoreWrite *first;      // in the order of store_submit
     uint32_t count;
     bool in_flight;         // on the writer thread; a checkpoint alone has an empty list
-    bool is_checkpoint;     // after the list, if any
+    bool is_checkpoint;     // and nothing else
     int64_t rev_after;      // of the log when it is committed
     uint64_t commit_us;     // of COMMIT alone, the fsync in it; 0: nothing was written
     Failure failure;        // of the batch as a whole

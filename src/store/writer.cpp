@@ -17,6 +17,7 @@
 // the writer's connection and between batches, copies what came meanwhile, so that the next commit begins the log anew.
 constexpr uint32_t checkpoint_frames = 4 * 256;  // 4 MiB: copied into the database
 constexpr uint32_t checkpoint_step = 256;        // 1 MiB more until the next try, when readers kept the last one from ending
+constexpr uint32_t restart_slow_frames = 19 * 128; // 9.5 MiB: on a slow disk the short half is put off until here
 constexpr uint32_t restart_frames = 10 * 256;    // 10 MiB: batches wait for the copying, and the writer for the readers, so that with one more
                                                  // batch it stays under 16
 constexpr size_t batch_text_max = 1024 * 1024;   // a batch of the longest messages alone would be larger than that
@@ -157,7 +158,7 @@ static bool is_fast(const Store *s) { return s->commit_mean_us < commit_inline_u
 // Begins the long half when the log has grown enough. True when the short one is due. It syncs twice while everybody waits: where that takes long it is put
 // off until the log is too long; meanwhile the long half is done again for every step, so that the short one stays short.
 static bool log_wants_writer(Store *s) {
-    if (s->is_log_copied && (is_fast(s) || s->is_reserve_gone || s->wal_frames >= restart_frames)) return true;
+    if (s->is_log_copied && (is_fast(s) || s->is_reserve_gone || s->wal_frames >= restart_slow_frames)) return true;
     if (s->is_cleaning || s->wal_frames < s->checkpoint_at) return false;
     s->checkpoint_at = s->wal_frames + checkpoint_step;
     // Half copied it would have taken the room that the reserve has given.
@@ -331,11 +332,9 @@ void store_turn(Store *s, uint32_t worth_us) {
         if (s->batch.in_flight || s->is_broken) return;
     }
     bool is_checkpoint = log_wants_writer(s);
-    if (is_inline && is_checkpoint) {
-        batch_take(s, 0);
-        batch_start(s, true);
-    } else if (is_checkpoint || (s->first && !is_inline)) {
-        batch_take(s, batch_operations_max);
+    // By itself: a batch before it would be told only after its syncs.
+    if (is_checkpoint || (s->first && !is_inline)) {
+        batch_take(s, is_checkpoint ? 0 : batch_operations_max);
         batch_start(s, is_checkpoint);
     }
 }
