@@ -10,9 +10,10 @@ import { within } from './suite.mjs'
  * One HTTP call on a connection of its own: `{status, headers, body, text, json}`.
  *   json     a body to send as application/json
  *   body     a body to send as it is
+ *   timeout  in ms, for what may have to wait behind many
  *   token    for the header Authorization; `cookie` for the cookie (the token alone)
  */
-export function http(server, method, path, { json, body, token, cookie, headers = {}, localAddress, socketPath } = {}) {
+export function http(server, method, path, { json, body, token, cookie, headers = {}, localAddress, socketPath, timeout = 10_000 } = {}) {
   const send = { ...headers }
   if (json !== undefined) {
     body = JSON.stringify(json)
@@ -39,7 +40,7 @@ export function http(server, method, path, { json, body, token, cookie, headers 
     req.on('error', fail)
     req.end(body)
   })
-  return within(10_000, `${method} ${path}`, answer)
+  return within(timeout, `${method} ${path}`, answer)
 }
 
 /** Like `http`, and throws unless the status is the one expected; gives the parsed body. */
