@@ -1,9 +1,10 @@
 // The attacks of `make flood`: each goes on until `over()`, and then tells what the server answered as counts by name. They know nothing
-// of good clients or of what is measured; run.mjs does. `scale` is how many take part.
+// of good clients or of what is measured; run.mjs does. `scale` is how many take part. An attack that `prepares` calls `ready()` when what is to be measured
+// begins, and with `room` good clients talk in a room of their own, for the attackers are not to be their readers.
 
 import { connect } from 'node:net'
 import { deflateRawSync, constants } from 'node:zlib'
-import { http, login, online, register } from '../support/client.mjs'
+import { call, http, login, online, register } from '../support/client.mjs'
 import { OPCODE, encodeFrame, ws } from '../support/socket.mjs'
 import { sleep } from '../support/suite.mjs'
 
@@ -32,6 +33,14 @@ async function trickle(server, { over, scale }, head, drop) {
   }
   sockets.forEach(s => s.destroy())
   return count
+}
+
+const handshake = (token, query = '') => `GET /ws?token=${token}${query} HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+
+/** Waits until each has been answered or is gone, `ms` at most. */
+async function answered(sockets, ms) {
+  for (const end = Date.now() + ms; Date.now() < end && sockets.some(s => !s.destroyed && !s.bytesRead);) await sleep(50)
 }
 
 const zeros = n => deflateRawSync(Buffer.alloc(n, 0x20), { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4)
@@ -71,6 +80,25 @@ export const attacks = {
       return count
     },
   },
+  'idle sockets': {
+    prepares: true,
+    room: true,
+    args: ['--max-sockets', '12000'],
+    act: async (server, { over, scale, people, ready }) => {
+      const count = {}, sockets = []
+      for (const n = scale < 100 ? scale * 10 : 10_000; sockets.length < n;) {
+        const some = many(Math.min(200, n - sockets.length), i => stranger(server, count))
+        some.forEach((s, i) => s.write(handshake(people[i % people.length].token)))
+        await answered(some, 10_000)
+        sockets.push(...some)
+      }
+      ready()
+      while (!over()) await sleep(50)
+      sockets.forEach(s => s.destroy())
+      return count
+    },
+    must: ['status 101'],
+  },
   'slow readers': {
     act: async (server, { over, scale, people }) => {
       const count = {}
@@ -88,15 +116,16 @@ export const attacks = {
   'connection storm': {
     act: async (server, { over, scale, people }) => {
       const count = {}
-      const key = 'dGhlIHNhbXBsZSBub25jZQ=='
+      const { epoch, rev } = await call(server, 'GET', '/api/me', { token: people[0].token }, 200)
       while (!over()) {
+        // Every other one knows where it was, as who has only lost its connection does.
         const sockets = many(scale * 4, i => {
           const s = stranger(server, count)
-          s.write(`GET /ws?token=${people[i % people.length].token} HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`)
+          s.write(handshake(people[i % people.length].token, i % 2 ? `&since=${rev}&epoch=${epoch}` : ''))
           return s
         })
         // All at once, and when all have their answer (or have waited long enough) all at once again.
-        for (let waited = 0; waited < 100 && sockets.some(s => !s.destroyed && !s.bytesRead); waited++) await sleep(50)
+        await answered(sockets, 5000)
         sockets.forEach(s => s.destroy())
         await sleep(100)
       }

@@ -18,19 +18,24 @@ let bad = 0
 function attack(name, server, people) {
   const what = JSON.stringify({ name, server: { host: server.host, port: server.port, url: server.url }, seconds, scale, people })
   const child = spawn(process.execPath, [fileURLToPath(new URL('attacker.mjs', import.meta.url)), what], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let text = '', ended = false
-  child.stdout.on('data', chunk => { text += chunk })
-  const counts = new Promise(done => child.on('close', () => { ended = true; done(text ? JSON.parse(text) : {}) }))
-  return { counts, over: () => ended }
+  let text = '', ended = false, begun
+  const ready = new Promise(done => { begun = done })
+  child.stdout.on('data', chunk => {
+    text += chunk
+    if (text.startsWith('ready\n')) begun()
+  })
+  const counts = new Promise(done => child.on('close', () => { ended = true; begun(); done(text ? JSON.parse(text.replace(/^ready\n/, '')) : {}) }))
+  return { counts, ready, over: () => ended }
 }
 console.log(`${'attack'.padEnd(20)} p99 quiet  attacked  ratio   peak MB  bound MB  answers`)
-for (const [name, { must = [] }] of Object.entries(attacks)) {
+for (const [name, { must = [], args = [], prepares = false, room = false }] of Object.entries(attacks)) {
   if (!name.includes(wanted)) continue
-  const server = await startServer({ args: ['--max-sockets', '2000', '--login-rate', '10', '--message-rate', '20/5', '--request-rate', '100/50', '--deflate', 'on', '--max-sockets-per-user', '2000'] })
-  const people = await accomplices(server, 8), good = await goodClients(server)
+  const server = await startServer({ args: [...(args.length ? args : ['--max-sockets', '2000']), '--login-rate', '10', '--message-rate', '20/5', '--request-rate', '100/50', '--deflate', 'on', '--max-sockets-per-user', '2000'] })
+  const people = await accomplices(server, 8), good = await goodClients(server, { room })
   // A good client writes five messages a second, as it may.
   const quiet = await good.talk(until(seconds), 120)
   const by = attack(name, server, people.map(({ token }) => ({ token })))
+  if (prepares) await by.ready
   const [under, count] = await Promise.all([good.talk(by.over, 120), by.counts])
   const missing = must.filter(what => !count[what])
   const row = [p99(quiet), p99(under), p99(under) / p99(quiet), peak(server) / 1e6, bound(server) / 1e6]

@@ -1,4 +1,4 @@
-// Promise: while strangers flood the server, in ten ways, good clients are served, each limit answers as PROTOCOL §4 says, and memory stays under the
+// Promise: while strangers flood the server, in eleven ways, good clients are served, each limit answers as PROTOCOL §4 says, and memory stays under the
 // bound that was printed at the start. (`make flood` does the same for longer and measures.)
 
 import assert from 'node:assert/strict'
@@ -21,7 +21,7 @@ for (const [name, { act, must = [] }] of Object.entries(attacks)) {
     let rounds = 0
     do {
       const end = Date.now() + 500
-      const count = await act(server, { over: () => Date.now() > end, scale: 40, people })
+      const count = await act(server, { over: () => Date.now() > end, scale: 40, people, ready: () => {} })
       for (const [what, n] of Object.entries(count)) seen[what] = (seen[what] ?? 0) + n
     } while (must.some(what => !seen[what]) && rounds++ < 20)
     ended = true
