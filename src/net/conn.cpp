@@ -32,6 +32,8 @@ bool choked(const Conn *c) {
 }
 
 uv_idle_t work_handle; // runs while something has been put off; its being active makes the next turn come at once
+uv_prepare_t turn_handle; // knows when a turn is over: uv_now does not, for in one turn libuv may ask the kernel many times
+uint64_t turn_begin_us;   // when the first arrival of this turn was handled; 0: none has been
 
 // Without room for it nothing is read until the next turn has made some.
 void read_alloc(uv_handle_t *, size_t, uv_buf_t *buf) { *buf = uv_buf_init(net.read_buffer, budget_is_spent() ? 0 : read_buffer_bytes); }
@@ -91,15 +93,18 @@ void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     if (n > 0) {
         bool is_request = c->state != ConnState::socket;
         bool asks = c->state == ConnState::idle || c->state == ConnState::head || c->state == ConnState::body;
-        if (asks && c->held.len == 0 && net_turn_is_long()) put_off(c, {buf->base, (size_t)n});
+        bool leaves = c->state == ConnState::socket && ws_is_close(buf->base[0]);
+        if ((asks || leaves) && c->held.len == 0 && net_turn_is_long()) put_off(c, {buf->base, (size_t)n});
         else conn_feed(c, {buf->base, (size_t)n});
         if (is_request) memory_wipe({buf->base, (size_t)n}); // it may hold a password or a token, and what is needed of it has been copied
         return;
     }
-    if (n != UV_EOF) return conn_end(c);
+    // Thousands may go at once, a network with them.
+    if (n != UV_EOF) return net_turn_is_long() ? conn_end_soon(c) : conn_end(c);
     c->eof = true;
     update_reading(c);
-    peer_has_shut(c);
+    if (net_turn_is_long()) conn_resume_soon(c);
+    else peer_has_shut(c);
 }
 
 // What was held back because too much waited to be sent may be looked at again.
@@ -305,7 +310,9 @@ void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &ha
     net.slots_max = options.connections_max + refused_slots;
     net.read_buffer = (char *)mem_alloc(read_buffer_bytes);
     uv_idle_init(loop, &work_handle);
-    net.handles++;
+    uv_prepare_init(loop, &turn_handle);
+    uv_prepare_start(&turn_handle, [](uv_prepare_t *) { turn_begin_us = 0; });
+    net.handles += 2;
     deadline_start();
 }
 
@@ -333,10 +340,11 @@ void net_stop() {
         if (net.slots[i] != nullptr) conn_end(net.slots[i]);
     conn_work();
     deadline_stop();
-    uv_close((uv_handle_t *)&work_handle, [](uv_handle_t *) {
-        net.handles--;
-        net_closed();
-    });
+    for (uv_handle_t *handle : {(uv_handle_t *)&work_handle, (uv_handle_t *)&turn_handle})
+        uv_close(handle, [](uv_handle_t *) {
+            net.handles--;
+            net_closed();
+        });
 }
 
 uint32_t net_connections() { return net.open; }
@@ -447,15 +455,10 @@ void conn_resume_soon(Conn *c) {
 
 void net_work_soon() { uv_idle_start(&work_handle, [](uv_idle_t *) { conn_work(); }); }
 
-// libuv's time stands still while what arrived is handled.
 bool net_turn_is_long() {
-    static uint64_t turn_ms, begin_us;
     uint64_t now_us = clock_us();
-    if (turn_ms != net_now()) {
-        turn_ms = net_now();
-        begin_us = now_us;
-    }
-    return now_us - begin_us > arrivals_us_max;
+    if (turn_begin_us == 0) turn_begin_us = now_us;
+    return now_us - turn_begin_us > arrivals_us_max;
 }
 
 // Those that are put off while this runs wait for the next turn, and so does what is left when the time is used up: nobody can keep
@@ -466,6 +469,7 @@ void conn_work() {
     net.todo = net.todo_last = nullptr;
     if (!net.stopping) {
         uv_idle_stop(&work_handle);
+        turn_begin_us = 0; // this is the first of a turn's work
         accept_go_on();
     }
     uint64_t begin_us = clock_us();

@@ -145,8 +145,8 @@ void conn_feed(Conn *c, std::string_view bytes);     // what the read callback d
 Conn *conn_for_test(const Address &peer, Buf *sent); // a connection without a socket
 void conn_work();                                    // what was put off to the next turn
 void net_work_soon();                                // conn_work at the next turn
-// Has this turn been handling what arrives for arrivals_us_max? Then connections and requests wait for the next:
-// messages that have come meanwhile are committed and sent in between.
+// Has this turn been handling who comes, asks and goes for arrivals_us_max? Then they wait for the next: messages
+// that have come meanwhile are committed and sent in between.
 bool net_turn_is_long();
 void conn_tell_closed(Conn *c);
 void net_closed(); // a handle of this module has closed: when it was the last, all memory goes
@@ -196,6 +196,7 @@ std::string_view http_joined(
 
 // --- ws.cpp, ws_accept.cpp
 bool ws_negotiate(std::string_view offers, Buf &answer, bool *packs);
+bool ws_is_close(char first); // of a frame: is it a close?
 size_t ws_input(Conn *c, const char *data, size_t len);
 size_t ws_weight(const Conn *c); // bytes of the loan
 void ws_free(Conn *c);

@@ -348,6 +348,8 @@ void ws_free(Conn *c) {
     else give_back(in);
 }
 
+bool ws_is_close(char first) { return first == (char)(final_bit | opcode_close); }
+
 void ws_refuse(Conn *c) {
     close_with(c, 1013, "overloaded", true);
     ws_free(c);

@@ -114,6 +114,7 @@ export const attacks = {
     },
   },
   'connection storm': {
+    room: true,
     act: async (server, { over, scale, people }) => {
       const count = {}
       const { epoch, rev } = await call(server, 'GET', '/api/me', { token: people[0].token }, 200)

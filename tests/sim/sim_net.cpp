@@ -17,6 +17,7 @@ static uv_connection_cb on_connection;
 static uv_stream_t *listener;
 static uv_timer_t *timers[4];
 static uv_idle_t *idles[4];
+static uv_prepare_t *turn_watch;
 static uint32_t wire_ids;
 void (*net_sim_watch)(Wire *w, std::string_view bytes);
 
@@ -294,6 +295,16 @@ int uv_idle_stop(uv_idle_t *h) {
     return 0;
 }
 
+int uv_prepare_init(uv_loop_t *, uv_prepare_t *h) {
+    h->type = UV_PREPARE;
+    return 0;
+}
+int uv_prepare_start(uv_prepare_t *h, uv_prepare_cb cb) {
+    h->prepare_cb = cb;
+    turn_watch = h;
+    return 0;
+}
+
 uv_buf_t uv_buf_init(char *base, unsigned len) { return {base, len}; }
 
 } // extern "C"
@@ -308,6 +319,7 @@ void net_sim_before() {
     }
     for (uv_idle_t *&i : idles)
         if (i) i->idle_cb(i);
+    if (turn_watch) turn_watch->prepare_cb(turn_watch);
 }
 
 static void finish_write(Wire *w, int status) {
@@ -370,6 +382,7 @@ void net_sim_after() {
         uv_handle_t *h = closing[i];
         for (uv_timer_t *&t : timers)
             if (reinterpret_cast<uv_handle_t *>(t) == h) t = nullptr;
+        if (reinterpret_cast<uv_handle_t *>(turn_watch) == h) turn_watch = nullptr;
         for (uv_idle_t *&d : idles)
             if (reinterpret_cast<uv_handle_t *>(d) == h) d = nullptr;
         bool is_stream = h->type == UV_TCP;
