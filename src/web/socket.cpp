@@ -211,7 +211,9 @@ static void answer_error(Socket *s, Err err, std::string_view nonce, std::string
     ScopedBuf frame;
     frame_error(frame, err, {}, nonce, ref, retry_after_s);
     if (!send(s, buf_view(frame))) return;
-    if (++s->refused_in_a_row >= refused_in_a_row_max) ws_close(s->conn, 1008, "too many refused frames in a row");
+    // What the server cannot do is no fault of the client's: it is to try again.
+    bool is_ours = err == Err::storage_full || err == Err::unavailable || err == Err::internal;
+    if (!is_ours && ++s->refused_in_a_row >= refused_in_a_row_max) ws_close(s->conn, 1008, "too many refused frames in a row");
     else update_pause(s);
 }
 
