@@ -199,7 +199,6 @@ static bool welcome_at_once(Reader *r, uint64_t id, const ReaderStart &how) {
 
 void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
     *r = {};
-    r->id = id;
     r->user = user;
     metric_add(Metric::sockets_catching_up);
     if (!welcome_at_once(r, id, how)) ask_for_counts(r, id, how);
@@ -431,7 +430,7 @@ void reader_step(Reader *r, uint64_t id) {
 
 // --- live
 
-size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
+size_t reader_gather(Reader *r, uint64_t id, bool deflated, LiveFrame *out, size_t max) {
     Ring *ring = &hub->ring;
     if (r->cursor < ring->tail) {
         r->state = ReaderState::catching_up;
@@ -447,7 +446,7 @@ size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max) {
         RingEntry *e = ring_at(ring, seq);
         if (e->rev ? e->rev <= r->position : seq < r->hints_from) continue; // it came with the replay, or passed before the reader was here
         if (judge && !sees(r, e)) continue;
-        std::string_view frame = e->asker && e->asker == r->id ? ring_frame_asked(e) : deflated ? ring_frame_deflated(ring, e) : ring_frame(ring, e);
+        std::string_view frame = e->asker && e->asker == id ? ring_frame_asked(e) : deflated ? ring_frame_deflated(ring, e) : ring_frame(ring, e);
         out[count++] = {frame, seq};
     }
     return count;

@@ -13,7 +13,6 @@
 enum class ReaderState : uint8_t { starting, snapshot, catching_up, live };
 
 struct Reader {
-    uint64_t id;             // what reader_start was given
     User *user;
     int64_t position;        // has seen the log up to here (what it may not see included)
     union {
@@ -61,7 +60,7 @@ struct LiveFrame {
     std::string_view bytes;  // a whole wire frame in the ring
     uint64_t seq;
 };
-size_t reader_gather(Reader *r, bool deflated, LiveFrame *out, size_t max);
+size_t reader_gather(Reader *r, uint64_t id, bool deflated, LiveFrame *out, size_t max);
 // `ready`, for who comes from a replay, when those `gathered` are all that waits: to go out behind them. Empty: not now. When it is on its way: reader_told_ready, before reader_took.
 std::string_view reader_ready(const Reader *r, size_t gathered, size_t max);
 inline void reader_told_ready(Reader *r) { r->owes_ready = false; }

@@ -125,7 +125,7 @@ void resume(Conn *c) {
             buf_free(held);
         } else {
             c->held = held;
-            c->held_at = at;
+            c->held_at = (uint32_t)at;
             go_on(c); // the last handler may have made room
         }
     }

@@ -34,7 +34,7 @@ uint64_t answer_until(const Conn *c) { return c->since_ms + http_write_ms_max + 
 // How long the kernel has taken nothing of what is under way.
 uint64_t standing_ms(Conn *c, uint64_t now) {
     if (c->out == nullptr) return 0;
-    size_t left = c->sent == nullptr ? uv_stream_get_write_queue_size(&c->stream) : c->out->owned.len;
+    uint32_t left = (uint32_t)(c->sent == nullptr ? uv_stream_get_write_queue_size(&c->stream) : c->out->owned.len);
     if (left != c->progress_left) {
         c->progress_left = left;
         c->progress_ms = now;

@@ -76,17 +76,17 @@ struct Conn {
     Out *out;
     Buf queue; // whole private frames
     Buf held;  // what arrived and may not be looked at yet, from held_at on
-    size_t held_at;
     uint64_t since_ms;    // when this state began
     uint64_t heard_ms;    // when a byte came
     uint64_t progress_ms; // when the kernel last took something of `out`
-    size_t progress_left;
     uint64_t due_ms; // when the wheel looks next
     Conn **wheel_before;
     Conn *wheel_after;
     Conn *todo_after;
     Link links[2];
     AddressCount *count;
+    uint32_t held_at;
+    uint32_t progress_left; // bytes of `out` at the last look; that they changed is what counts
     uint32_t drained_bytes;
     uint32_t holds;         // bytes, as conn_budget.cpp counts them
     uint32_t holds_since_s; // since when it is not 0

@@ -352,7 +352,7 @@ static void flush_live(Socket *s) {
     ConnId id = s->id;
     if (flush_span(s)) return;
     while (!conn_busy(s->conn)) {
-        size_t gathered = reader_gather(&s->reader, ws_deflates(s->conn), frames, frames_max);
+        size_t gathered = reader_gather(&s->reader, id, ws_deflates(s->conn), frames, frames_max);
         if (s->reader.state != ReaderState::live) return mark_dirty(s);
         for (size_t i = 0; i < gathered; i++) pieces[i] = {frames[i].bytes.data(), static_cast<uint32_t>(frames[i].bytes.size())};
         size_t count = gathered;

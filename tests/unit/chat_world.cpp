@@ -9,11 +9,11 @@ Decided decided;
 // --- made-up sockets
 
 // A client that connects again is another one, as a connection's slot has another generation.
-static uint64_t id_of(const Client *c) { return (uint64_t)c->generation << 8 | (uint64_t)(c - chat.clients); }
+uint64_t chat_id(const Client *c) { return (uint64_t)c->generation << 8 | (uint64_t)(c - chat.clients); }
 
 static Client *client_of(uint64_t id) {
     Client *c = &chat.clients[id & 0xff];
-    return c->open && id_of(c) == id ? c : nullptr;
+    return c->open && chat_id(c) == id ? c : nullptr;
 }
 
 static void arrive(Client *c, std::string_view frame) {
@@ -83,12 +83,12 @@ static bool serve_span(Client *c) {
         arrive(c, buf_view(bytes).substr(at + 2, len - 2));
     }
     if (takes == count) {
-        reader_took_all(&c->reader, id_of(c));
+        reader_took_all(&c->reader, chat_id(c));
     } else {
         static unsigned cut;
         size_t begun = before_last + cut++ % len;
         std::string_view rest;
-        assert_int_equal(reader_took_bytes(&c->reader, id_of(c), begun, &rest), takes);
+        assert_int_equal(reader_took_bytes(&c->reader, chat_id(c), begun, &rest), takes);
         check_text(rest, buf_view(bytes).substr(begun, at - begun), "the rest of the frame that was cut");
     }
     flush_queue(c);
@@ -100,7 +100,7 @@ static void serve_live(Client *c) {
     if (times++ % 2 && serve_span(c)) return;
     LiveFrame frames[7]; // few, so that the bound is met
     for (;;) {
-        size_t gathered = reader_gather(&c->reader, false, frames, 7);
+        size_t gathered = reader_gather(&c->reader, chat_id(c), false, frames, 7);
         if (c->reader.state != ReaderState::live) return;
         flush_queue(c);
         size_t taken = 0;
@@ -112,16 +112,16 @@ static void serve_live(Client *c) {
             arrive(c, ready);
             reader_told_ready(&c->reader);
         }
-        reader_took(&c->reader, id_of(c), frames, gathered, 7, taken);
+        reader_took(&c->reader, chat_id(c), frames, gathered, 7, taken);
         if (gathered < 7 || taken < gathered) return flush_queue(c);
     }
 }
 
 static void serve(Client *c) {
     if (c->reader.state == ReaderState::live) return serve_live(c);
-    if (c->queue.len == 0 || !reader_step_into_ring(&c->reader, id_of(c))) {
+    if (c->queue.len == 0 || !reader_step_into_ring(&c->reader, chat_id(c))) {
         flush_queue(c);
-        if (c->queue.len == 0) reader_step(&c->reader, id_of(c));
+        if (c->queue.len == 0) reader_step(&c->reader, chat_id(c));
     }
     if (c->open && c->reader.state == ReaderState::live) serve_live(c);
 }
@@ -277,7 +277,7 @@ void chat_reconnect(Client *c, User *user, const ReaderStart &how) {
     c->failed = false;
     c->generation++;
     presence_come(&chat.hub, user, chat.now_ms);
-    reader_start(&c->reader, id_of(c), user, how);
+    reader_start(&c->reader, chat_id(c), user, how);
 }
 
 void chat_disconnect(Client *c) {

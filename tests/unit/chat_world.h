@@ -63,6 +63,7 @@ void chat_finish(Hub *h, StoreWrite *w);
 
 // The next free client connects for this user. Nothing has arrived yet.
 Client *chat_connect(User *user, const ReaderStart &how = {}, uint32_t takes = takes_all);
+uint64_t chat_id(const Client *c); // what its reader is called by
 void chat_disconnect(Client *c);
 void chat_reconnect(Client *c, User *user, const ReaderStart &how);
 // How many of the lines hold this, and the last line that does ("" when none).

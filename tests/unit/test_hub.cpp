@@ -35,7 +35,7 @@ static Client *listens(User *user) {
 
 static void a_message_goes_to_all_in_the_room(void **) {
     Client *a = listens(alice), *other = listens(alice), *b = listens(bob);
-    assert_int_equal(chat_post(alice, lobby_id, "  hello\r\nthere ", "n1", {.id = a->reader.id, .ref = "r1"}), Err::ok);
+    assert_int_equal(chat_post(alice, lobby_id, "  hello\r\nthere ", "n1", {.id = chat_id(a), .ref = "r1"}), Err::ok);
     for (Client *c : {a, other, b}) {
         std::string_view frame = line_with(c->got, "\"message\"");
         assert_true(frame.find(R"("sender":"alice","text":"hello\nthere")") != std::string_view::npos);
