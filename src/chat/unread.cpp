@@ -33,20 +33,24 @@ bool unread_add_newer(const Hub *h, const Member *member, int64_t rev, uint32_t 
     const Ring *ring = &h->ring;
     const User *user = member->user;
     if (!ring_covers(ring, rev)) return false;
+    bool is_exact = true;
     for (uint64_t seq = ring->head; seq != ring->tail; seq--) {
         const RingEntry *e = &ring->entries[(seq - 1) & (ring_entries - 1)];
         if (e->rev && e->rev <= rev) break;
         if (*looks == 0) return false;
         --*looks;
         if (!e->rev || e->room != member->room->id || e->kind == AudienceKind::users) continue;
-        if (!e->message) return false; // a change: what it was before is not in memory
+        if (!e->message) {
+            is_exact = false; // a change: what it was before is not in memory; what is new counts all the same
+            continue;
+        }
         if (e->message <= member->seen || e->sender == user->id) continue;
         uint32_t calls = 0;
         for (uint32_t i = 0; i < e->users_count; i++) calls |= e->users[i] == user->id;
         count(counts->unread, 1);
         count(counts->mentions, calls);
     }
-    return true;
+    return is_exact;
 }
 
 bool unread_known(const Hub *h, const Member *member, uint32_t *looks, UnreadCount *out) {

@@ -436,6 +436,21 @@ static void unread_needs_the_store_when_a_message_was_changed(void **) {
     unread_is_as_stored(alice, lobby_id);
 }
 
+// The counts are as of a moment ago; since then something was said and an older message was edited: that the counts may not be exact is no reason to leave the new one out.
+static void what_is_new_counts_beside_a_change(void **) {
+    chat_post(alice, lobby_id, "one");
+    int64_t one = decided.message, then = now();
+    chat_post(alice, lobby_id, "two, @bob");
+    hub_edit(&chat.hub, alice, one, "not one", {}, chat_finish);
+    chat_settle();
+    const Member *member = model_member(&chat.hub.model, lobby_id, bob->id);
+    UnreadCount counts = {1, 0};
+    uint32_t looks = UINT32_MAX;
+    assert_false(unread_add_newer(&chat.hub, member, then, &looks, &counts));
+    assert_int_equal(counts.unread, 2);
+    assert_int_equal(counts.mentions, 1);
+}
+
 // Bob's counts are being read when he comes into a room: what was said there since is unread all the same, whether the ring has it or not.
 static void a_room_joined_while_the_counts_are_read_is_counted(void **) {
     int64_t room = chat_room(alice, "plans");
@@ -935,6 +950,7 @@ int main() {
         test(what_was_typed_before_is_no_news),
         test(a_mark_behind_a_room_that_was_joined_meanwhile),
         test(unread_needs_the_store_when_a_message_was_changed),
+        test(what_is_new_counts_beside_a_change),
         test(a_room_joined_while_the_counts_are_read_is_counted),
         test(history_when_asked),
         test(every_tab_ends_with_the_present_state),
