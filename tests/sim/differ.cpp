@@ -79,7 +79,8 @@ static Wish draw() {
     w.renew_only = chance(300);
     w.ids_count = w.kind == WriteKind::room_add || w.kind == WriteKind::message_post || w.kind == WriteKind::message_edit ? below(5) : 0;
     for (int64_t &id : w.ids) id = between(1, 10);
-    for (Mark &m : w.marks) m = {.room = between(1, 9), .user = between(1, 9), .id = between(1, (uint32_t)store_rev(real) + 1)};
+    // Of what there is: the hub lets no mark pass the end of the log, and `chatterbox check` finds one that does.
+    for (Mark &m : w.marks) m = {.room = between(1, 9), .user = between(1, 9), .id = between(1, store_rev(real) ? (uint32_t)store_rev(real) : 1)};
     return w;
 }
 
