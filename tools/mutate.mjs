@@ -181,6 +181,7 @@ function judge(m, took) {
   } finally {
     mutating = false
     made.forEach((file, i) => {
+      rmSync(file, { force: true }) // a mutant that was stopped may still be ending, and a program that runs cannot be written over
       copyFileSync(join(home, `saved-${i}`), file)
       putBack(file)
     })
