@@ -1,6 +1,6 @@
-// What the files of src/net know of a connection and nobody else does: its structure, its states, and the calls between conn.cpp
-// (bytes, slots), conn_accept.cpp (who may come in), conn_budget.cpp (what they hold), conn_deadlines.cpp (the wheel), http.cpp and http_answer.cpp (requests,
-// answers) and ws.cpp (messages). Loop thread only.
+// What the files of src/net know of a connection and nobody else does: its structure, its states, and the calls between conn.cpp (slots, states),
+// conn_read.cpp and conn_write.cpp (bytes), conn_accept.cpp (who may come in), conn_budget.cpp (what they hold), conn_deadlines.cpp (the wheel), http.cpp and
+// http_answer.cpp (requests, answers) and ws.cpp (messages). Loop thread only.
 #pragma once
 
 #include <uv.h>
@@ -57,7 +57,7 @@ struct Conn {
     bool reading : 1;
     bool eof : 1;     // the peer has shut its side
     bool broken : 1;  // to be ended by the next turn's work
-    bool pumping : 1; // conn_pump is on the stack
+    bool pumping : 1; // its bytes are being looked at
     bool authenticated : 1;
     bool on_lists : 1; // waits in the two lists of those who go first
     bool on_wheel : 1;
@@ -134,25 +134,30 @@ void conn_start(Conn *c);                  // the handle is connected: begin to 
 void conn_enter(Conn *c, ConnState state); // another state: lists, deadlines
 void conn_end(Conn *c);                    // gone, telling `closed` when it was a WebSocket
 void conn_end_soon(Conn *c);               // the same at the next turn: for faults met while others hold the pointer
-void conn_resume_soon(Conn *c);            // look at `held` again and read on, at the next turn
-void conn_hang_up(Conn *c);                // shut our side when all has been sent, drain, end
-// Sends `head` and then `body`: now what fits, the rest in the background, copied unless the body is static. When all has gone at
-// once: true.
-bool conn_send(Conn *c, std::string_view head, std::string_view body = {}, bool body_is_static = false);
-// Appends to the private queue whatever its length: for control frames.
-void conn_queue_control(Conn *c, Piece frame);
-void conn_feed(Conn *c, std::string_view bytes);     // what the read callback does
+void conn_resume_soon(Conn *c);            // conn_resume at the next turn
+void conn_tell_closed(Conn *c);
 Conn *conn_for_test(const Address &peer, Buf *sent); // a connection without a socket
 void conn_work();                                    // what was put off to the next turn
 void net_work_soon();                                // conn_work at the next turn
 // Has this turn been handling who comes, asks and goes for arrivals_us_max? Then they wait for the next: messages
 // that have come meanwhile are committed and sent in between.
 bool net_turn_is_long();
-void conn_tell_closed(Conn *c);
 void net_closed(); // a handle of this module has closed: when it was the last, all memory goes
 
-bool conn_wants_input(const Conn *c); // may what has arrived be looked at now?
-bool conn_flush_private(Conn *c);     // what can be sent of the private queue; true when nothing is left
+// --- conn_read.cpp
+void conn_feed(Conn *c, std::string_view bytes); // what the read callback does
+void conn_resume(Conn *c);                       // looks at `held` again and reads on
+void conn_go_on(Conn *c);                        // the same soon, when what was held back may be looked at now
+void conn_update_reading(Conn *c);               // asks the kernel for more, or no longer, as its state wants
+bool conn_wants_input(const Conn *c);            // may what has arrived be looked at now?
+void conn_hang_up(Conn *c);                      // all has been sent: shut our side, drain, end
+
+// --- conn_write.cpp
+// Sends `head` and then `body`: now what fits, the rest in the background, copied unless the body is static. When all has gone at
+// once: true.
+bool conn_send(Conn *c, std::string_view head, std::string_view body = {}, bool body_is_static = false);
+void conn_queue_control(Conn *c, Piece frame); // appends to the private queue whatever its length: for control frames
+bool conn_flush_private(Conn *c);              // what can be sent of the private queue; true when nothing is left
 
 // --- conn_accept.cpp
 void accept_admit(Conn *c); // its peer is known: counts it, makes room or refuses it, starts it

@@ -357,7 +357,7 @@ static void is_as_pushed(uint64_t seq, const char *where) {
     check(payload_of(frame) == expected_payload(seq), "%s: seq %d has wrong bytes", where, (int)seq);
 }
 
-// A reader as sync.cpp has them: a place in the ring, and the position that it has reached by it.
+// A reader as sync_live.cpp has them: a place in the ring, and the position that it has reached by it.
 struct TestReader {
     uint64_t cursor;
     int64_t position;
