@@ -253,6 +253,14 @@ static void sizes_have_bounds(void **) {
     for (int i = 0; i < 20'000; i++) buf_add_char(extension, 'e');
     buf_add(extension, "\r\nx\r\n0\r\n\r\n");
     life(extension, "413 shut|", "an endless chunk extension");
+    // What frames a body may be as long as a head and eight bytes more for each of its own; here 11 beside the extension, for one.
+    for (size_t len : {http_head_bytes_max + 8 - 11, http_head_bytes_max + 8 - 10}) {
+        extension.len = 0;
+        buf_add(extension, "POST /p HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0;");
+        for (size_t i = 0; i < len; i++) buf_add_char(extension, 'e');
+        buf_add(extension, "\r\n\r\n");
+        life(extension, len == http_head_bytes_max - 3 ? "200 open|POST /p [x" : "413 shut|", "a chunk extension of 8 KiB");
+    }
     buf_add(trailer, "POST /p HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n");
     for (int i = 0; i < 65; i++) buf_add(trailer, "T: t\r\n");
     life(trailer, "431 shut|", "65 trailers");
