@@ -288,6 +288,29 @@ static void a_mark_is_told_at_most_once_a_second(void **) {
     assert_int_equal(lines_with(a->got, "\"seen\""), 2);
 }
 
+// The next look is for the mark whose second is over first, not for the one that came first.
+static void who_waits_shorter_is_told_sooner(void **) {
+    for (int i = 0; i < 2; i++) chat_post(alice, lobby_id, "x");
+    chat_settle();
+    Client *a = listens(alice);
+    chat_wait(60'000); // presence is quiet
+    uint64_t begin = chat.now_ms;
+    seen_mark(&chat.hub, bob, lobby_id, decided.message - 1, begin); // told at once
+    chat_wait(400);
+    seen_mark(&chat.hub, carol, lobby_id, decided.message - 1, chat.now_ms);
+    seen_mark(&chat.hub, carol, lobby_id, decided.message, chat.now_ms); // waits for its second
+    seen_mark(&chat.hub, bob, lobby_id, decided.message, chat.now_ms);   // for the rest of his
+    uint64_t due = hub_due_ms(&chat.hub);
+    check(due >= begin + seen_gap_ms && due <= begin + seen_gap_ms + 100, "due after %d ms", (int)(due - begin));
+    chat_settle();
+    uint32_t told = lines_with(a->got, "\"seen\"");
+    chat_wait(due - chat.now_ms);
+    assert_int_equal(lines_with(a->got, "\"seen\""), told + 1);
+    assert_true(line_with(a->got, "\"seen\"").find("bob") != std::string_view::npos);
+    due = hub_due_ms(&chat.hub); // what is left: carol, before anything is to be written
+    check(due >= begin + 400 + seen_gap_ms && due <= begin + 500 + seen_gap_ms, "then after %d ms", (int)(due - begin));
+}
+
 // Many read at their own pace: all are told in time, and the hub does not look at all that wait for each of them.
 static void a_crowd_that_reads_is_told_in_a_few_looks(void **) {
     char name[24];
@@ -539,6 +562,7 @@ int main() {
         test(when_the_queue_is_full_the_answer_comes_at_once),
         test(after_a_reload_all_is_there_again),
         test(a_mark_is_told_at_most_once_a_second),
+        test(who_waits_shorter_is_told_sooner),
         test(a_crowd_that_reads_is_told_in_a_few_looks),
         test(a_mark_never_goes_back_nor_beyond_the_newest),
         test(marks_are_written_after_at_most_five_seconds),
