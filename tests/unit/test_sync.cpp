@@ -505,6 +505,24 @@ static void history_when_asked(void **) {
     assert_int_equal(answered, 2);
 }
 
+// A page is cut to what a frame may hold, with all that stands around its messages: then there is more.
+static void the_longest_page_fits_a_frame(void **) {
+    char text[400], ref[ref_bytes_max];
+    memset(text, '"', sizeof text);         // two bytes each in JSON, which the store does not count
+    memset(ref, '\x01', sizeof ref); // six bytes each in JSON
+    for (uint32_t i = 0; i < page_messages_max; i++) chat_post(alice, lobby_id, {text, sizeof text});
+    Client *c = chat_connect(bob);
+    chat_settle();
+    buf_clear(c->got);
+    HistoryAsk ask = {.room = lobby_id, .before = 0, .limit = page_messages_max, .ref = {ref, sizeof ref}};
+    assert_int_equal(sync_history(&chat.hub, chat_id(c), bob, ask, [](uint64_t) {}), Err::ok);
+    chat_settle();
+    std::string_view page = line_with(c->got, "\"history\"");
+    assert_true(page.find("\"more\":true") != std::string_view::npos);
+    check(page.size() <= frame_out_bytes_max, "%zu bytes", page.size());
+    check(page.size() > frame_out_bytes_max - 2048, "only %zu bytes", page.size());
+}
+
 // --- random histories
 
 static uint64_t random_state;
@@ -953,6 +971,7 @@ int main() {
         test(what_is_new_counts_beside_a_change),
         test(a_room_joined_while_the_counts_are_read_is_counted),
         test(history_when_asked),
+        test(the_longest_page_fits_a_frame),
         test(every_tab_ends_with_the_present_state),
     };
     return cmocka_run_group_tests_name("sync", tests, nullptr, nullptr);
