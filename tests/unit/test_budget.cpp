@@ -176,11 +176,30 @@ static void at_the_limit_only_a_little_is_given(void **) {
     for (Buf &b : sent) buf_free(b);
 }
 
+// The next turn makes room by itself, whoever else comes or not: all that hold most go, and of the others as many as it needs, though they came first.
+static void the_heaviest_go_and_no_more_than_needed(void **) {
+    begin();
+    constexpr int light = 40, heavy = 5;
+    static Buf sent[light + heavy];
+    ConnId ids[light + heavy];
+    for (int i = 0; i < light + heavy; i++) ids[i] = socket_open(&sent[i]);
+    for (int i = 0; i < light + heavy; i++) assert_true(conn_queue(conn_get(ids[i]), {zeros.data, i < light ? 12'000u : 50'000u}));
+    assert_true(net.held_bytes > net.options.held_bytes_max / 4 * 3);
+    uv_run(&world.loop, UV_RUN_NOWAIT);
+    assert_true(net.held_bytes <= net.options.held_bytes_max / 2);
+    int stay = 0;
+    for (int i = 0; i < light; i++) stay += !has(sent[i], "overloaded");
+    for (int i = light; i < light + heavy; i++) check(has(sent[i], "overloaded"), "a heavy one stays");
+    check(stay >= light * 3 / 4 && stay < light, "%d of %d light ones stay", stay, light);
+    world_end();
+    for (Buf &b : sent) buf_free(b);
+}
+
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_comes_and_goes),      cmocka_unit_test(is_nothing_when_the_net_stops),
         cmocka_unit_test(who_holds_most_goes_first),       cmocka_unit_test(many_small_ones_are_bounded_too),
-        cmocka_unit_test(at_the_limit_only_a_little_is_given),
+        cmocka_unit_test(at_the_limit_only_a_little_is_given), cmocka_unit_test(the_heaviest_go_and_no_more_than_needed),
     };
     int failed = cmocka_run_group_tests(tests, nullptr, nullptr);
     buf_free(zeros);

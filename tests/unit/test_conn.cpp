@@ -64,6 +64,69 @@ static void serves_over_tcp(void **) {
     world_end();
 }
 
+// A piece as long as the buffer that bytes are read into: the loop looks for more, and that there is none is no end.
+static void a_piece_that_fills_the_buffer_is_not_the_last(void **) {
+    world_begin();
+    int fd = dial(listen_tcp());
+    ScopedBuf piece, got;
+    size_t head = strlen("POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12345\r\n\r\n");
+    buf_printf(piece, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %05zu\r\n\r\n", read_buffer_bytes - head);
+    while (piece.len < read_buffer_bytes) buf_add_char(piece, 'b');
+    say(fd, buf_view(piece));
+    assert_false(hear(fd, got, 50));
+    say(fd, GET "Connection: close\r\n\r\n");
+    assert_true(hear(fd, got));
+    assert_true(has(world.log, "POST /x") && has(world.log, "GET /x"));
+    close(fd);
+    world_end();
+}
+
+// What is read is a secret until the request is done, and then nowhere: not in the buffer that the next one is read into.
+static void a_password_does_not_stay_in_the_buffer(void **) {
+    world_begin();
+    int fd = dial(listen_tcp());
+    say(fd, "POST /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 14\r\n\r\nopen, sesame!!");
+    ScopedBuf got;
+    assert_true(hear(fd, got));
+    assert_true(has(world.log, "POST /login [open, sesame!!]"));
+    assert_null(memmem(net.read_buffer, read_buffer_bytes, "sesame", 6));
+    close(fd);
+    world_end();
+}
+
+// No descriptor for who comes: they wait in the kernel and come in once there is one, on either kind of socket.
+static void who_finds_no_descriptor_waits(void **) {
+    char folder[] = "/tmp/chatterbox-conn-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char path[64], text[80];
+    snprintf(path, sizeof path, "%s/s", folder);
+    snprintf(text, sizeof text, "unix:%s", path);
+    for (bool is_unix : {false, true}) {
+        world_begin();
+        ListenAddress where;
+        uint16_t port = 0;
+        assert_true(listen_parse(text, &where));
+        if (is_unix) assert_int_equal(net_listen(where, &port), 0);
+        int fd = is_unix ? dial_unix(path) : dial(listen_tcp());
+        struct rlimit usual, none;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+        none = usual;
+        none.rlim_cur = (rlim_t)fd + 1; // all numbers below are taken
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        for (int i = 0; i < 20; i++) uv_run(&world.loop, UV_RUN_NOWAIT);
+        uint32_t came = net_connections();
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+        assert_int_equal(came, 0);
+        say(fd, GET "Connection: close\r\n\r\n");
+        ScopedBuf got;
+        assert_true(hear(fd, got, 20'000));
+        assert_true(buf_view(got).starts_with("HTTP/1.1 200 "));
+        close(fd);
+        world_end();
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 // A peer that has shut its side still hears its answers, even one that comes late.
 static ConnId waiting;
 static void half_closed_peers_are_answered(void **) {
@@ -188,7 +251,9 @@ static void more_than_all_slots(void **) {
 
 int main() {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(serves_over_tcp), cmocka_unit_test(half_closed_peers_are_answered), cmocka_unit_test(a_refusal_arrives_though_more_is_coming),
+        cmocka_unit_test(serves_over_tcp), cmocka_unit_test(a_piece_that_fills_the_buffer_is_not_the_last),
+        cmocka_unit_test(a_password_does_not_stay_in_the_buffer), cmocka_unit_test(who_finds_no_descriptor_waits),
+        cmocka_unit_test(half_closed_peers_are_answered), cmocka_unit_test(a_refusal_arrives_though_more_is_coming),
         cmocka_unit_test(unix_sockets),    cmocka_unit_test(more_than_all_slots),
     };
     return cmocka_run_group_tests_name("conn", tests, nullptr, nullptr);

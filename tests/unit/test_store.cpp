@@ -106,6 +106,27 @@ static void folders_that_cannot_be_made_are_refused(void **) {
     check_refused_open(path, "cannot make the data folder");
 }
 
+static void a_database_that_cannot_be_made_is_refused(void **) {
+    world_close(world);
+    char path[256], in_the_way[256];
+    world_path(world, "chatterbox.db", path);
+    world_path(world, "chatterbox.db.new", in_the_way);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    check_refused_open(world.dir, "cannot make");
+    assert_int_equal(rmdir(in_the_way), 0);
+    // Nor is one opened that is no file; the reason is said once.
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    char sentence[320];
+    snprintf(sentence, sizeof sentence, "cannot open %s: Is a directory", path);
+    ScopedBuf error;
+    assert_null(store_open({.dir = world.dir}, nullptr, nullptr, &error));
+    check_text(buf_view(error), sentence, "all that is said");
+    assert_int_equal(rmdir(path), 0);
+    world_open(world);
+}
+
 // --- epoch
 
 static char epoch_before[64];
@@ -415,6 +436,7 @@ int main() {
         in_world(a_second_server_is_refused),
         in_world(what_is_no_database_of_ours_is_refused),
         in_world(folders_that_cannot_be_made_are_refused),
+        in_world(a_database_that_cannot_be_made_is_refused),
         in_world(the_epoch_stays_over_clean_stops),
         in_full_world(an_unclean_stop_at_full_keeps_the_epoch),
         in_world(an_unclean_stop_at_normal_makes_a_new_epoch),

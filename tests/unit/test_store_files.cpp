@@ -295,6 +295,14 @@ static void a_newer_database_is_refused(void **) {
     assert_false(migrate("m.db", one_step, &error));
     buf_add_char(error, 0);
     check(strstr(error.data, "was written by a newer ChatterBox (its version is 2, this program knows 1)") != nullptr, "%s", error.data);
+    check(strstr(error.data, "before-2") == nullptr, "there is no copy: %s", error.data);
+    // Where the newer program has made a copy, it is named.
+    buf_clear(error);
+    assert_true(migrate("old.db", one_step, &error));
+    assert_true(migrate("old.db", two_steps, &error));
+    assert_false(migrate("old.db", one_step, &error));
+    buf_add_char(error, 0);
+    check(strstr(error.data, "old.db.before-2 in its place") != nullptr, "%s", error.data);
 }
 
 // --- statements
