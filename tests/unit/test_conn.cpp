@@ -152,6 +152,27 @@ static void half_closed_peers_are_answered(void **) {
     world_end();
 }
 
+// What follows a request that has no answer yet stays in the kernel but for one piece: who asks and asks is slowed down, and holds no memory of ours.
+static void who_waits_for_an_answer_is_not_read(void **) {
+    world_begin();
+    world.request = [](HttpRequest *r) { waiting = r->id; };
+    int fd = dial(listen_tcp());
+    say(fd, GET "\r\n");
+    static char more[64 * 1024];
+    memset(more, 'x', sizeof more);
+    for (int i = 0; i < 100; i++) {
+        (void)!write(fd, more, sizeof more); // as much as the kernel takes
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+        check(net.held_bytes <= 3 * read_buffer_bytes, "%zu bytes", net.held_bytes);
+    }
+    http_respond(http_pending(waiting), {});
+    ScopedBuf got;
+    hear(fd, got, 50);
+    assert_true(buf_view(got).starts_with("HTTP/1.1 200 "));
+    close(fd);
+    world_end();
+}
+
 // Closing while bytes wait unread would be a reset, which takes the answer back.
 static void a_refusal_arrives_though_more_is_coming(void **) {
     world_begin();
@@ -253,6 +274,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(serves_over_tcp), cmocka_unit_test(a_piece_that_fills_the_buffer_is_not_the_last),
         cmocka_unit_test(a_password_does_not_stay_in_the_buffer), cmocka_unit_test(who_finds_no_descriptor_waits),
+        cmocka_unit_test(who_waits_for_an_answer_is_not_read),
         cmocka_unit_test(half_closed_peers_are_answered), cmocka_unit_test(a_refusal_arrives_though_more_is_coming),
         cmocka_unit_test(unix_sockets),    cmocka_unit_test(more_than_all_slots),
     };

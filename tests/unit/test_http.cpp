@@ -143,6 +143,7 @@ static void requests_that_two_servers_could_read_differently(void **) {
         {"an empty length", POST("Content-Length:\r\n", "{}")},
         {"a length in hexadecimal", POST("Content-Length: 0x2\r\n", "{}")},
         {"a length beyond 64 bits", POST("Content-Length: 18446744073709551618\r\n", "{}")},
+        {"a length of twenty digits", POST("Content-Length: 00000000000000000002\r\n", "{}")},
         {"a length and chunks", POST("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")},
         {"chunks and a length", POST("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n", "0\r\n\r\n")},
         {"a length of nothing and chunks", POST("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", "0\r\n\r\n")},

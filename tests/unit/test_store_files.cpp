@@ -305,6 +305,15 @@ static void a_newer_database_is_refused(void **) {
     check(strstr(error.data, "old.db.before-2 in its place") != nullptr, "%s", error.data);
 }
 
+// A sync that could not be made is no sync.
+static void what_is_not_there_is_not_synced(void **) {
+    char path[256];
+    world_path(world, "chatterbox.db", path);
+    assert_true(db_sync(path));
+    world_path(world, "nothing", path);
+    assert_false(db_sync(path));
+}
+
 // --- statements
 
 static const struct {
@@ -353,6 +362,7 @@ int main() {
         in_world(a_step_that_fails_changes_nothing),
         in_world(copies_before_a_step_do_not_pile_up),
         in_world(a_newer_database_is_refused),
+        in_world(what_is_not_there_is_not_synced),
         in_world(no_statement_walks_through_a_table),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

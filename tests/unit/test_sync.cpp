@@ -475,6 +475,22 @@ static void a_room_joined_while_the_counts_are_read_is_counted(void **) {
 
 static uint32_t answered;
 
+// The usual case, and the quick one: all that is new lies in the ring end to end, and is sent as it lies there.
+static void what_is_new_for_all_is_one_piece(void **) {
+    Client *c = chat_connect(bob);
+    chat_settle();
+    c->takes = 0;
+    for (int i = 0; i < 3; i++) chat_post(alice, lobby_id, "x");
+    std::string_view pieces[2];
+    int count = 0;
+    assert_int_equal(reader_span(&c->reader, false, pieces, &count), 3);
+    assert_int_equal(count, 1);
+    assert_int_equal(reader_span(&c->reader, true, pieces, &count), 0); // compressed ones lie elsewhere
+    c->takes = takes_all;
+    chat_settle();
+    assert_int_equal(reader_span(&c->reader, false, pieces, &count), 0);
+}
+
 static void history_when_asked(void **) {
     int64_t room = chat_room(alice, "plans", true);
     for (int i = 0; i < 5; i++) chat_post(alice, room, "x");
@@ -970,6 +986,7 @@ int main() {
         test(unread_needs_the_store_when_a_message_was_changed),
         test(what_is_new_counts_beside_a_change),
         test(a_room_joined_while_the_counts_are_read_is_counted),
+        test(what_is_new_for_all_is_one_piece),
         test(history_when_asked),
         test(the_longest_page_fits_a_frame),
         test(every_tab_ends_with_the_present_state),
