@@ -99,10 +99,10 @@ SANITIZE = $(SANITIZE_$(KIND))
 OPTIMIZE = $(if $(filter coverage,$(KIND)),-O0,-O1) $(SANITIZE) -DCB_SANITIZED=1
 LINK = $(CC) $(SANITIZE) -pie
 else ifeq ($(KIND),mutate)
-# tools/mutate changes one file at a time: ours is a shared library here, so that one link serves every test program.
-OPTIMIZE = -O0
-COMMON = -fPIC -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -ffile-prefix-map=$(CURDIR)=.
-LINK = $(CC) -Wl,-rpath,'$(CURDIR)/$(OBJ)'
+# tools/mutate changes one file at a time: ours is a shared library here, so that one link serves every test program. A mutant may well cause a warning.
+OPTIMIZE = -O1 -fsanitize=address -DCB_SANITIZED=1
+COMMON = -fPIC -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -ffile-prefix-map=$(CURDIR)=. -w
+LINK = $(CC) -fsanitize=address -Wl,-rpath,'$(CURDIR)/$(OBJ)'
 else
 OPTIMIZE = -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables
 # glibc has the start code of a static-pie (rcrt1.o) only on these.
@@ -189,7 +189,7 @@ coverage: fault-programs ## what the tests reach of src/, file by file, and what
 	tools/deps --tools gcovr=gcovr
 	tools/instrumented coverage
 
-mutate: ## change COUNT=200 conditions one at a time (SEED=1): do the quick tests notice? FOR=80 stops after so many seconds, again goes on
+mutate: ## flip COUNT=200 conditions one at a time (SEED=1): do the quick tests notice? FOR=80 stops after so many seconds, again goes on; EDGES=1 draws bounds and sums
 	tools/deps --test
 	tools/mutate
 

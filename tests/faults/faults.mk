@@ -24,9 +24,11 @@ $(TESTS)/%.o: tests/faults/%.cpp $(COMPILE_DEPENDS)
 	@mkdir -p $(@D)
 	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
-$(TESTS)/chatterbox-faults: $(TESTS)/inject.o $(OBJ)/main.o $(ARCHIVE) $(FAULT_LIBS) $(SQLITE)
+# The linker wraps no calls of a shared library.
+FAULT_OURS = $(if $(filter %.so,$(ARCHIVE)),$(LIBRARY_OBJECTS),$(ARCHIVE))
+$(TESTS)/chatterbox-faults: $(TESTS)/inject.o $(OBJ)/main.o $(FAULT_OURS) $(FAULT_LIBS) $(SQLITE)
 	@echo "  link $@"
-	@$(LINK_TEST) $(FAULT_WRAPS:%=-Wl,--wrap=%) -o $@ $(TESTS)/inject.o $(OBJ)/main.o $(ARCHIVE) $(FAULT_LIBS) $(SQLITE) \
+	@$(LINK_TEST) $(FAULT_WRAPS:%=-Wl,--wrap=%) -o $@ $(TESTS)/inject.o $(OBJ)/main.o $(FAULT_OURS) $(FAULT_LIBS) $(SQLITE) \
 	    $(LIB)/libqrcodegen.a -lm -lpthread
 
 $(TESTS)/store-tool: $(TESTS)/store-tool.o $(ARCHIVE) $(FOREIGN_ARCHIVE) $(SQLITE)
