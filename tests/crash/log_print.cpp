@@ -22,7 +22,7 @@ static sqlite3_stmt *prepare(const char *sql) {
 static void print_line(sqlite3_stmt *s) {
     for (int i = 0, columns = sqlite3_column_count(s); i < columns; i++) {
         if (i > 0) putchar('\t');
-        fwrite(sqlite3_column_blob(s, i), 1, (size_t)sqlite3_column_bytes(s, i), stdout);
+        if (sqlite3_column_type(s, i) != SQLITE_NULL) fwrite(sqlite3_column_text(s, i), 1, (size_t)sqlite3_column_bytes(s, i), stdout);
     }
     putchar('\n');
 }
