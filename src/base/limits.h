@@ -16,6 +16,7 @@ constexpr size_t http_response_rest_max = 1024 * 1024; // a response waiting for
 constexpr uint32_t http_write_ms_max = 60'000;         // a reader that takes nothing for so long is gone
 
 constexpr uint64_t arrivals_us_max = 2'000;            // of a turn, for requests: a thousand at once hold up no message
+constexpr uint64_t newcomer_ms = 1'000;                // who went live so long ago is served with those who were there before
 
 // --- WebSocket
 constexpr size_t frame_bytes_max = 64 * 1024;          // a message from a client, inflated

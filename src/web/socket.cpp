@@ -1,5 +1,5 @@
-// Sockets. In this order: the list of them; opening and closing; what a client sends; what it is answered; the end of a turn.
-#include "web/socket.h"
+// Sockets. In this order: the list of them; opening and closing; what a client sends; what it is answered. Who is written to, and when, is socket_turn.cpp.
+#include "web/socket_internal.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -13,42 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct Socket {
-    Conn *conn;                 // null: it has closed, and this memory goes at the end of the turn
-    ConnId id;
-    Session *session;
-    Socket *next_of_user;
-    uint32_t index;             // in `all`
-    uint32_t asked_bytes;       // of requests that wait for the store: what their answers may hold
-    uint8_t refused_in_a_row;
-    bool dirty;                 // in `dirty_list`
-    bool history_asked;         // one page at a time; meanwhile it is not read
-    bool slowed;                // over the request rate; meanwhile it is not read
-    bool crowded;               // in `crowded_list`: the store has too much to do; meanwhile it is not read
-    Reader reader;
-};
-static_assert(sizeof(Socket) + 320 <= 512, "an idle socket is to cost at most 1 KB in all: 512 for the connection's state and this");
-
-static Hub *hub;
+Hub *sockets_hub;
+Socket **sockets_all;
+uint32_t sockets_all_count;
+SocketList sockets_crowded;
 static SocketOptions options;
-static Socket **all;            // in no order
-static uint32_t all_count, all_capacity;
-struct SocketList {
-    ConnId *ids;
-    uint32_t count, capacity;
-};
-static SocketList dirty_list;   // sockets to be looked at in this turn though the ring has nothing new
-static SocketList crowded_list; // those that wait until the store has less to do
-static Socket *graveyard;       // linked by next_of_user
-static uint32_t first_served;   // rotates, so that nobody is always the last
-static uint64_t ring_seen;      // the ring's head when all were served
+static uint32_t all_capacity;
 
-static Socket *socket_of(ConnId id) {
+Socket *socket_of(ConnId id) {
     Conn *c = conn_get(id);
     return c ? static_cast<Socket *>(conn_owner(c)) : nullptr;
 }
 
-static void list_add(SocketList &list, ConnId id) {
+void socket_list_add(SocketList &list, ConnId id) {
     if (list.count == list.capacity) {
         list.capacity = list.capacity ? list.capacity * 2 : 64;
         list.ids = static_cast<ConnId *>(mem_grow(list.ids, list.capacity * sizeof *list.ids));
@@ -56,15 +33,9 @@ static void list_add(SocketList &list, ConnId id) {
     list.ids[list.count++] = id;
 }
 
-static void mark_dirty(Socket *s) {
-    if (s->dirty) return;
-    s->dirty = true;
-    list_add(dirty_list, s->id);
-}
-
 static bool send(Socket *s, std::string_view payload) {
     if (!ws_send_text(s->conn, payload)) return false;
-    mark_dirty(s);
+    socket_mark_dirty(s);
     return true;
 }
 
@@ -80,7 +51,7 @@ static bool port_queue(uint64_t id, std::string_view payload) {
     return s && send(s, payload);
 }
 
-static void encode(const Socket *s, Buf &wire, std::string_view payload) {
+void socket_encode(const Socket *s, Buf &wire, std::string_view payload) {
     if (!ws_deflates(s->conn) || payload.size() < deflate_bytes_min || !ws_encode_deflated(wire, payload)) ws_encode_text(wire, payload);
 }
 
@@ -92,7 +63,7 @@ static size_t port_page(uint64_t id, const std::string_view *payloads, size_t co
     buf_clear(wire);
     auto *ends = static_cast<size_t *>(mem_alloc(count * sizeof(size_t)));
     for (size_t i = 0; i < count; i++) {
-        encode(s, wire, payloads[i]);
+        socket_encode(s, wire, payloads[i]);
         ends[i] = wire.len;
     }
     auto *pieces = static_cast<Piece *>(mem_alloc(count * sizeof(Piece)));
@@ -104,7 +75,7 @@ static size_t port_page(uint64_t id, const std::string_view *payloads, size_t co
 }
 
 static void port_wake(uint64_t id) {
-    if (Socket *s = socket_of(id)) mark_dirty(s);
+    if (Socket *s = socket_of(id)) socket_mark_dirty(s);
 }
 
 static void port_fail(uint64_t id) {
@@ -112,20 +83,20 @@ static void port_fail(uint64_t id) {
 }
 
 void sockets_start(Hub *h, const SocketOptions &o) {
-    hub = h;
+    sockets_hub = h;
     options = o;
-    ring_seen = h->ring.head;
+    sockets_turn_start();
     sync_start(h, {.find = port_find, .queue = port_queue, .page = port_page, .wake = port_wake, .fail = port_fail});
 }
 
-uint32_t sockets_count() { return all_count; }
+uint32_t sockets_count() { return sockets_all_count; }
 
 // Back-pressure: who does not take the answers is not read, and answers that the store still owes count as queued.
-static void update_pause(Socket *s) {
+void socket_update_pause(Socket *s) {
     bool full = conn_private_bytes(s->conn) > private_queue_pause_bytes || s->asked_bytes > asked_bytes_max;
-    if (!s->crowded && s->asked_bytes && store_is_crowded(hub->store)) {
+    if (!s->crowded && s->asked_bytes && store_is_crowded(sockets_hub->store)) {
         s->crowded = true;
-        list_add(crowded_list, s->id);
+        socket_list_add(sockets_crowded, s->id);
     }
     bool unwelcomed = s->reader.state == ReaderState::starting; // `welcome` is the first frame, always
     conn_pause(s->conn, unwelcomed || s->history_asked || s->slowed || s->crowded || full);
@@ -135,12 +106,12 @@ static void update_pause(Socket *s) {
 
 void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since, std::string_view epoch, uint32_t max) {
     User *user = session->user;
-    if (all_count >= options.sockets_max || user->sockets >= options.sockets_per_user_max) {
+    if (sockets_all_count >= options.sockets_max || user->sockets >= options.sockets_per_user_max) {
         bool mine = user->sockets >= options.sockets_per_user_max;
         return http_respond_error(r, Err::overloaded, mine ? "Too many windows of this account are open. Close one." : nullptr, 10);
     }
     Conn *c = r->conn;
-    bool resume = has_since && epoch == store_epoch(hub->store);
+    bool resume = has_since && epoch == store_epoch(sockets_hub->store);
     ws_accept(r, true);
     auto *s = static_cast<Socket *>(mem_zero(sizeof(Socket)));
     s->conn = c;
@@ -148,18 +119,18 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     s->session = session;
     s->next_of_user = static_cast<Socket *>(user->first_socket);
     user->first_socket = s;
-    if (all_count == all_capacity) {
+    if (sockets_all_count == all_capacity) {
         all_capacity = all_capacity ? all_capacity * 2 : 64;
-        all = static_cast<Socket **>(mem_grow(all, all_capacity * sizeof *all));
+        sockets_all = static_cast<Socket **>(mem_grow(sockets_all, all_capacity * sizeof *sockets_all));
     }
-    s->index = all_count;
-    all[all_count++] = s;
+    s->index = sockets_all_count;
+    sockets_all[sockets_all_count++] = s;
     conn_set_owner(c, s);
     conn_set_authenticated(c);
-    mark_dirty(s); // the 101 waits, for `welcome` is most often there with it
-    presence_come(hub, user, clock_ms());
+    socket_mark_dirty(s); // the 101 waits, for `welcome` is most often there with it
+    presence_come(sockets_hub, user, clock_ms());
     reader_start(&s->reader, s->id, user, {.resume = resume, .since = since, .max = max});
-    if (s->conn) update_pause(s);
+    if (s->conn) socket_update_pause(s);
 }
 
 void socket_closed(Conn *c) {
@@ -171,14 +142,12 @@ void socket_closed(Conn *c) {
     auto **at = reinterpret_cast<Socket **>(&user->first_socket);
     while (*at != s) at = &(*at)->next_of_user;
     *at = s->next_of_user;
-    all[s->index] = all[--all_count];
-    all[s->index]->index = s->index;
+    sockets_all[s->index] = sockets_all[--sockets_all_count];
+    sockets_all[s->index]->index = s->index;
     reader_end(&s->reader);
-    presence_leave(hub, user, clock_ms());
+    presence_leave(sockets_hub, user, clock_ms());
     session_touch(s->session); // it was in use until now, however silent: a program may only listen for a month
-    // Whoever called may still hold it: it goes at the end of the turn.
-    s->next_of_user = graveyard;
-    graveyard = s;
+    socket_bury(s);
 }
 
 void sockets_of_session_close(Session *session) {
@@ -200,7 +169,7 @@ void sockets_of_user_block(User *user) {
 }
 
 void sockets_close_all(uint16_t code, const char *reason) {
-    while (all_count) ws_close(all[all_count - 1]->conn, code, reason);
+    while (sockets_all_count) ws_close(sockets_all[sockets_all_count - 1]->conn, code, reason);
 }
 
 // --- what a client is answered
@@ -214,7 +183,7 @@ static void answer_error(Socket *s, Err err, std::string_view nonce, std::string
     // What the server cannot do is no fault of the client's: it is to try again.
     bool is_ours = err == Err::storage_full || err == Err::unavailable || err == Err::internal;
     if (!is_ours && ++s->refused_in_a_row >= refused_in_a_row_max) ws_close(s->conn, 1008, "too many refused frames in a row");
-    else update_pause(s);
+    else socket_update_pause(s);
 }
 
 // A message, an edit or a deletion has been decided. What was committed has gone to everybody through the ring; here is what its author alone is told.
@@ -222,21 +191,21 @@ static void decided(Hub *h, StoreWrite *w) {
     Socket *s = socket_of(w->owner_id);
     if (!s) return;
     s->asked_bytes -= static_cast<uint32_t>(w->owner_extra);
-    mark_dirty(s);
+    socket_mark_dirty(s);
     if (w->err != Err::ok) return answer_error(s, w->err, w->nonce, hub_ref(w));
     s->refused_in_a_row = 0;
     ScopedBuf frame;
     if (w->kind == WriteKind::user_warn) frame_warning(frame, w->user_row.warnings, w->limit, w->nonce, hub_ref(w));
     else if (w->is_repeat) frame_message(frame, &h->model, w->changes[0].message, true, hub_ref(w));
     else return;
-    if (send(s, buf_view(frame))) update_pause(s);
+    if (send(s, buf_view(frame))) socket_update_pause(s);
 }
 
 static void history_answered(uint64_t id) {
     Socket *s = socket_of(id);
     if (!s) return;
     s->history_asked = false;
-    mark_dirty(s); // read on when the page has left
+    socket_mark_dirty(s); // read on when the page has left
 }
 
 // --- what a client sends
@@ -256,19 +225,19 @@ static Err handle(Socket *s, const Request &q, uint32_t owed, uint64_t now_ms, u
     User *user = s->reader.user;
     HubOrigin origin = {.id = s->id, .extra = owed, .ref = q.ref};
     if (is_write(q.kind)) {
-        if (uint32_t wait = bucket_take(user->messages, hub->options.message_rate, now_ms)) {
+        if (uint32_t wait = bucket_take(user->messages, sockets_hub->options.message_rate, now_ms)) {
             *retry_after_s = (wait + 999) / 1000;
             return Err::rate_limited;
         }
     }
     switch (q.kind) {
-    case RequestKind::message: return hub_post(hub, user, q.room, q.text, q.nonce, q.reply, origin, decided);
-    case RequestKind::edit: return hub_edit(hub, user, q.id, q.text, origin, decided);
-    case RequestKind::del: return hub_delete(hub, user, q.id, origin, decided);
-    case RequestKind::seen: return seen_mark(hub, user, q.room, q.id, now_ms);
-    case RequestKind::typing: return presence_typing(hub, user, q.room, now_ms);
+    case RequestKind::message: return hub_post(sockets_hub, user, q.room, q.text, q.nonce, q.reply, origin, decided);
+    case RequestKind::edit: return hub_edit(sockets_hub, user, q.id, q.text, origin, decided);
+    case RequestKind::del: return hub_delete(sockets_hub, user, q.id, origin, decided);
+    case RequestKind::seen: return seen_mark(sockets_hub, user, q.room, q.id, now_ms);
+    case RequestKind::typing: return presence_typing(sockets_hub, user, q.room, now_ms);
     case RequestKind::history: {
-        Err err = sync_history(hub, s->id, user, {.room = q.room, .before = q.before, .limit = q.limit, .ref = q.ref}, history_answered);
+        Err err = sync_history(sockets_hub, s->id, user, {.room = q.room, .before = q.before, .limit = q.limit, .ref = q.ref}, history_answered);
         s->history_asked = err == Err::ok;
         return err;
     }
@@ -286,9 +255,9 @@ static void hear_again(ConnId id) {
     Socket *s = socket_of(id);
     if (!s) return;
     uint64_t now = clock_ms();
-    if (uint32_t wait = bucket_take(s->reader.user->requests, hub->options.request_rate, now)) return delay_until(id, now + wait, hear_again);
+    if (uint32_t wait = bucket_take(s->reader.user->requests, sockets_hub->options.request_rate, now)) return delay_until(id, now + wait, hear_again);
     s->slowed = false;
-    update_pause(s);
+    socket_update_pause(s);
 }
 
 void socket_text(Conn *c, std::string_view message) {
@@ -297,7 +266,7 @@ void socket_text(Conn *c, std::string_view message) {
     uint64_t now = clock_ms();
     session_touch(s->session);
     // The frame over the rate is served; the token that it lacks is taken before the next one is read.
-    if (uint32_t wait = bucket_take(s->reader.user->requests, hub->options.request_rate, now)) {
+    if (uint32_t wait = bucket_take(s->reader.user->requests, sockets_hub->options.request_rate, now)) {
         s->slowed = true;
         delay_until(s->id, now + wait, hear_again);
     }
@@ -315,135 +284,9 @@ void socket_text(Conn *c, std::string_view message) {
         return answer_error(s, err, q.nonce, q.ref, retry_after_s);
     }
     if (!owed) s->refused_in_a_row = 0;
-    update_pause(s);
+    socket_update_pause(s);
 }
 
 void socket_writable(Conn *c) {
-    if (auto *s = static_cast<Socket *>(conn_owner(c))) mark_dirty(s);
+    if (auto *s = static_cast<Socket *>(conn_owner(c))) socket_mark_dirty(s);
 }
-
-// --- the end of a turn
-
-// Most often everything new is for everybody, and is written as it lies in the ring. False: it has to be gathered.
-static bool flush_span(Socket *s) {
-    if (conn_busy(s->conn) || conn_private_bytes(s->conn)) return false;
-    std::string_view bytes[2];
-    int count;
-    size_t frames = reader_span(&s->reader, ws_deflates(s->conn), bytes, &count);
-    if (!frames) return false;
-    Piece pieces[2];
-    for (int i = 0; i < count; i++) pieces[i] = {bytes[i].data(), static_cast<uint32_t>(bytes[i].size())};
-    size_t taken;
-    if (conn_flush_span(s->conn, pieces, static_cast<size_t>(count), frames, &taken)) {
-        reader_took_all(&s->reader, s->id);
-    } else {
-        std::string_view rest;
-        frames = reader_took_bytes(&s->reader, s->id, taken, &rest);
-        conn_flush_rest(s->conn, {rest.data(), static_cast<uint32_t>(rest.size())}, frames);
-    }
-    return true;
-}
-
-static void flush_live(Socket *s) {
-    constexpr size_t frames_max = 256;
-    static LiveFrame frames[frames_max]; // not on the stack: they would be cleared for each socket anew
-    static Piece pieces[frames_max + 1];
-    static Buf ready_wire;
-    ConnId id = s->id;
-    if (flush_span(s)) return;
-    while (!conn_busy(s->conn)) {
-        size_t gathered = reader_gather(&s->reader, id, ws_deflates(s->conn), frames, frames_max);
-        if (s->reader.state != ReaderState::live) return mark_dirty(s);
-        for (size_t i = 0; i < gathered; i++) pieces[i] = {frames[i].bytes.data(), static_cast<uint32_t>(frames[i].bytes.size())};
-        size_t count = gathered;
-        if (std::string_view ready = reader_ready(&s->reader, gathered, frames_max); !ready.empty()) {
-            buf_clear(ready_wire);
-            encode(s, ready_wire, ready);
-            pieces[count++] = {ready_wire.data, static_cast<uint32_t>(ready_wire.len)};
-        }
-        size_t taken = count || conn_private_bytes(s->conn) ? conn_flush(s->conn, pieces, count) : 0;
-        if (!socket_of(id)) return;
-        if (taken > gathered) {
-            reader_told_ready(&s->reader);
-            taken = gathered;
-        }
-        reader_took(&s->reader, id, frames, gathered, frames_max, taken);
-        if (gathered < frames_max || taken < gathered) return;
-    }
-}
-
-static void serve(Socket *s) {
-    ConnId id = s->id;
-    if (s->reader.state == ReaderState::live) {
-        flush_live(s);
-    } else if (!conn_busy(s->conn)) {
-        // Who goes on in the ring gets `welcome`, what was missed and `ready` with one write.
-        bool goes_on = conn_private_bytes(s->conn) && reader_step_into_ring(&s->reader, id);
-        if (!goes_on && conn_private_bytes(s->conn)) conn_flush(s->conn, nullptr, 0);
-        if (!goes_on && socket_of(id) && conn_queued(s->conn) == 0) reader_step(&s->reader, id);
-        // `ready` may have been queued just now, and the ring may have news behind it.
-        if (socket_of(id) && s->reader.state == ReaderState::live) flush_live(s);
-    }
-    if (socket_of(id)) update_pause(s);
-}
-
-static void hear_the_crowd() {
-    for (uint32_t i = 0; i < crowded_list.count; i++) {
-        Socket *s = socket_of(crowded_list.ids[i]);
-        if (!s) continue;
-        s->crowded = false;
-        mark_dirty(s);
-    }
-    crowded_list.count = 0;
-}
-
-// Who wrote has its acknowledgement before the others have the news, and so writes again before they all have it: what comes is one batch, not the most of one
-// and its rest. With 100 readers and 10 writers a batch grew from 34 messages to 40. Not where most write, since then the others would always be the last.
-static void serve_authors(uint32_t marked) {
-    if (marked > all_count / 4) return;
-    for (uint32_t i = 0; i < marked; i++) {
-        Socket *s = socket_of(dirty_list.ids[i]);
-        if (!s || s->reader.state != ReaderState::live) continue;
-        s->dirty = false;
-        serve(s);
-    }
-}
-
-void sockets_turn() {
-    if (crowded_list.count && !store_is_crowded(hub->store)) hear_the_crowd();
-    // Those marked are taken off the list first: who is marked while it is served has its turn in the next one.
-    uint32_t marked = dirty_list.count;
-    bool ring_moved = ring_seen != hub->ring.head;
-    if (ring_moved) serve_authors(marked);
-    if (ring_moved) {
-        ring_seen = hub->ring.head;
-        if (++first_served >= all_count) first_served = 0;
-        uint32_t n = all_count;
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t at = first_served + i < n ? first_served + i : first_served + i - n;
-            if (at + 8 < all_count) __builtin_prefetch(&all[at + 8]->reader), __builtin_prefetch(all[at + 8]);
-            if (at + 4 < all_count) conn_prefetch(all[at + 4]->conn);
-            if (at < all_count && all[at]->reader.state == ReaderState::live) serve(all[at]);
-        }
-        // Who closes is replaced by the last in the list, which may so have been passed over: once more round.
-        if (all_count != n) ring_seen--;
-    }
-    uint64_t begin_us = marked ? clock_us() : 0;
-    uint32_t served = 0;
-    while (served < marked) {
-        Socket *s = socket_of(dirty_list.ids[served++]);
-        if (!s || !s->dirty) continue;
-        s->dirty = false;
-        serve(s);
-        if (served % 4 == 0 && clock_us() - begin_us > arrivals_us_max) break; // the others first in the next turn
-    }
-    dirty_list.count -= served;
-    if (served) memmove(dirty_list.ids, dirty_list.ids + served, dirty_list.count * sizeof *dirty_list.ids);
-    while (graveyard) {
-        Socket *s = graveyard;
-        graveyard = s->next_of_user;
-        free(s);
-    }
-}
-
-bool sockets_want_turn() { return dirty_list.count > 0 || ring_seen != hub->ring.head; }

@@ -67,18 +67,29 @@ static void wire_remove(Wire *w) {
     free(w);
 }
 
-// A wire goes when both its ends have let go of it.
+// Nobody accepts any more: who waited is cut.
+static void arriving_drop() {
+    while (arriving.count) {
+        Wire *w = arriving[--arriving.count];
+        w->is_cut = true;
+        if (w->is_let_go) wire_remove(w);
+    }
+}
+
+// A wire goes when both its ends have let go of it. One that waits to be accepted waits on.
 void wire_free(Wire *w) {
     w->client = nullptr;
     w->client_shut = true;
     if (!w->is_cut) wire_cut(w);
-    if (!w->stream) wire_remove(w);
+    for (const Wire *waiting : arriving)
+        if (waiting == w) w->is_let_go = true;
+    if (!w->stream && !w->is_let_go) wire_remove(w);
 }
 
 Wire *wire_of(const uv_stream_t *stream) { return static_cast<Wire *>(reinterpret_cast<const uv_handle_t *>(stream)->u.reserved[0]); }
 
 void wires_drop() {
-    arriving.count = 0;
+    arriving_drop();
     for (uint32_t i = wires.count; i > 0; i--) {
         Wire *w = wires[i - 1];
         if (!w->is_cut) wire_cut(w);
@@ -249,8 +260,7 @@ void uv_close(uv_handle_t *h, uv_close_cb cb) {
     if (reinterpret_cast<uv_handle_t *>(listener) == h) {
         listener = nullptr;
         on_connection = nullptr;
-        for (Wire *w : arriving) w->is_cut = true;
-        arriving.count = 0;
+        arriving_drop();
     }
     closing.add(h);
 }

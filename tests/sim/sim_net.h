@@ -10,6 +10,7 @@ struct Wire {
     uint32_t id;
     uv_stream_t *stream;         // the server's end; null: it has closed, or was never accepted
     bool is_reading, server_shut, client_shut, is_cut, is_deaf; // cut: nothing arrives any more; deaf: and the server is not told
+    bool is_let_go;             // by the client before anybody accepted it: it is accepted all the same
     Buf up, down;                // on the way to the server, and to the client
     uint32_t down_max;           // what the way to the client holds
     size_t lost;                 // what the server wrote behind a cut

@@ -1,0 +1,40 @@
+// What the two files of sockets share and nobody else knows: socket.cpp (opening, closing, requests, answers) and socket_turn.cpp (who is written to, and when). Loop
+// thread only.
+#pragma once
+
+#include "web/socket.h"
+
+struct Socket {
+    Conn *conn;                 // null: it has closed, and this memory goes at the end of the turn
+    ConnId id;
+    Session *session;
+    Socket *next_of_user;
+    uint32_t index;             // in `all`
+    uint32_t asked_bytes;       // of requests that wait for the store: what their answers may hold
+    uint8_t refused_in_a_row;
+    bool dirty;                 // in `dirty_list`
+    bool history_asked;         // one page at a time; meanwhile it is not read
+    bool slowed;                // over the request rate; meanwhile it is not read
+    bool crowded;               // in `crowded_list`: the store has too much to do; meanwhile it is not read
+    bool newcomer;              // went live a moment ago: has its turn behind the others
+    Reader reader;
+};
+static_assert(sizeof(Socket) + 320 <= 512, "an idle socket is to cost at most 1 KB in all: 512 for the connection's state and this");
+
+struct SocketList {
+    ConnId *ids;
+    uint32_t count, capacity;
+};
+
+extern Hub *sockets_hub;
+extern Socket **sockets_all;            // in no order
+extern uint32_t sockets_all_count;
+extern SocketList sockets_crowded;      // those that wait until the store has less to do
+
+Socket *socket_of(ConnId id);
+void socket_list_add(SocketList &list, ConnId id);
+void socket_mark_dirty(Socket *s);      // it is looked at in this turn though the ring has nothing new
+void socket_encode(const Socket *s, Buf &wire, std::string_view payload);
+void socket_update_pause(Socket *s);
+void socket_bury(Socket *s);            // whoever called may still hold it: it goes at the end of the turn
+void sockets_turn_start();
