@@ -33,6 +33,7 @@ extern Load load;
 struct Watched {
     int fd = -1;
     void (*ready)(Watched *w, uint32_t events) = nullptr;
+    bool in_crowd = false; // looked at a few at a time, behind the others: our own work with it must not be in their latencies
 };
 void watch(Watched *w, uint32_t events, bool first);
 

@@ -25,7 +25,8 @@ namespace {
 uint32_t conns_count, conns_started, readers_count; // readers_count: those that may send
 Conn *resumers;
 uint32_t resumers_count;
-int poller = -1;
+int poller = -1, crowd_poller = -1;
+Watched crowd; // crowd_poller, as one of those that poller looks at
 
 Watched timer;
 uint64_t due_ns, due_step_ns;
@@ -63,7 +64,18 @@ void resumers_close() {
 }
 
 // A connect() takes longer than a read, and a thousand in a row would be our own delay in the latencies of the others: a few, then a look at what has come.
-constexpr uint32_t connects_in_a_row = 16;
+constexpr uint32_t connects_in_a_row = 4;
+// The same goes for what they get.
+constexpr int crowd_in_a_row = 4;
+
+void crowd_ready(Watched *, uint32_t) {
+    epoll_event events[crowd_in_a_row];
+    int n = epoll_wait(crowd_poller, events, crowd_in_a_row, 0);
+    for (int i = 0; i < n; i++) {
+        auto *w = static_cast<Watched *>(events[i].data.ptr);
+        if (w->fd >= 0) w->ready(w, events[i].events);
+    }
+}
 
 void resumers_open(uint32_t at_once) {
     uint32_t before = load.open;
@@ -78,7 +90,7 @@ void resumers_open(uint32_t at_once) {
 
 void watch(Watched *w, uint32_t events, bool first) {
     epoll_event e = {.events = events, .data = {.ptr = w}};
-    if (epoll_ctl(poller, first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, w->fd, &e) != 0) die("cannot watch: ", strerror(errno));
+    if (epoll_ctl(w->in_crowd ? crowd_poller : poller, first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, w->fd, &e) != 0) die("cannot watch: ", strerror(errno));
 }
 
 void conns_turn(int wait_ms) {
@@ -107,10 +119,13 @@ void conns_make(uint32_t count, uint32_t later) {
     for (uint32_t i = 0; i < conns_count; i++) {
         conns[i] = Conn{};
         conns[i].at = i;
-        conns[i].resumer = i >= count;
+        conns[i].resumer = conns[i].in_crowd = i >= count;
     }
     resumers = conns + count;
     poller = epoll_create1(EPOLL_CLOEXEC);
+    crowd_poller = crowd.fd = epoll_create1(EPOLL_CLOEXEC);
+    crowd.ready = crowd_ready;
+    watch(&crowd, EPOLLIN, true);
     rooms[0] = {load.room, 0};
     load.rooms = load.all_rooms ? 0 : 1;
     text_make();
