@@ -177,7 +177,7 @@ bool sandbox_files(const SandboxPlace *places, uint32_t count, Buf *why) {
 }
 
 // --- the system calls: a seccomp filter. Names are from <sys/syscall.h>, whichever this machine and this C library have; 32-bit machines have both forms of
-// what takes a time or an offset. What runs most stands first: an older kernel goes through the list at each call.
+// what takes a time or an offset.
 
 static const uint32_t calls_allowed[] = {
     __NR_epoll_pwait, __NR_read, __NR_write, __NR_writev, __NR_sendmsg, __NR_futex, __NR_pwrite64, __NR_pread64, __NR_fdatasync, __NR_epoll_ctl, __NR_accept4, __NR_close,
@@ -256,11 +256,16 @@ constexpr uint32_t machine = 0; // not one of ours: no filter
 #endif
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the low half of an argument comes first");
 
+#ifdef __NR_mmap2
+constexpr uint32_t mmap_number = __NR_mmap2;
+#else
+constexpr uint32_t mmap_number = __NR_mmap;
+#endif
 constexpr uint32_t program_max = 240; // a jump spans at most 255
 constexpr uint32_t thread_flags = 0x00000100 | 0x00010000; // CLONE_VM, CLONE_THREAD
 constexpr uint32_t fork_flags = 0x7e020080;                // every CLONE_NEW…
 
-enum class Verdict : uint8_t { allow, refuse, unknown, kill };
+enum class Verdict : uint8_t { allow, refuse, unknown, kill, look };
 
 // Jumps name a verdict until the program is whole and it is known where the verdicts stand.
 struct Program {
@@ -274,7 +279,7 @@ static void put(Program &p, uint16_t code, uint32_t k, uint8_t yes = 0, uint8_t 
 }
 
 constexpr uint16_t load = BPF_LD | BPF_W | BPF_ABS, same = BPF_JMP | BPF_JEQ | BPF_K, bits = BPF_JMP | BPF_JSET | BPF_K, give = BPF_RET | BPF_K;
-constexpr uint8_t later = 200; // + verdict: where this jump goes
+constexpr uint8_t later = 200; // + verdict: where this jump goes; look: to what depends on the arguments
 
 static uint8_t to(Verdict v) { return static_cast<uint8_t>(later + static_cast<uint8_t>(v)); }
 
@@ -312,8 +317,51 @@ static void put_tgkill(Program &p) {
     put(p, same, static_cast<uint32_t>(getpid()), to(Verdict::allow), to(Verdict::refuse));
 }
 
-static void put_all(Program &p, const uint32_t *numbers, size_t count, Verdict v) {
-    for (size_t i = 0; i < count; i++) put(p, same, numbers[i], to(v), 0);
+// The numbers from here to the next range's have one answer. In order, and halved at each jump: the kernel runs the filter once for each call there is when it
+// takes it, and once for each call that is made if it is an older one, and a list of a hundred in a row was a tenth of a millisecond of each start.
+struct Range {
+    uint32_t from;
+    Verdict verdict;
+};
+struct Ranges {
+    Range list[program_max];
+    uint32_t count;
+};
+
+static void say(Ranges &r, const uint32_t *numbers, size_t count, Verdict verdict) {
+    for (size_t i = 0; i < count; i++) {
+        CB_ASSERT(r.count < program_max);
+        uint32_t at = r.count++;
+        for (; at > 0 && r.list[at - 1].from > numbers[i]; at--) r.list[at] = r.list[at - 1];
+        r.list[at] = {numbers[i], verdict};
+    }
+}
+
+// From single numbers to ranges: what lies between them is unknown.
+static void join(const Ranges &numbers, Ranges &out) {
+    out.count = 0;
+    uint32_t next = 0;
+    auto add = [&](uint32_t from, Verdict verdict) {
+        if (out.count && out.list[out.count - 1].verdict == verdict) return;
+        CB_ASSERT(out.count < program_max);
+        out.list[out.count++] = {from, verdict};
+    };
+    for (uint32_t i = 0; i < numbers.count; i++) {
+        if (numbers.list[i].from > next || i == 0) add(next, Verdict::unknown);
+        add(numbers.list[i].from, numbers.list[i].verdict);
+        next = numbers.list[i].from + 1;
+    }
+    add(next, Verdict::unknown);
+}
+
+static void put_halves(Program &p, const Range *list, uint32_t count) {
+    uint32_t half = count / 2, at = p.len;
+    put(p, BPF_JMP | BPF_JGE | BPF_K, list[half].from, count - half == 1 ? to(list[half].verdict) : 0, half == 1 ? to(list[0].verdict) : 0);
+    if (half > 1) put_halves(p, list, half);
+    if (count - half == 1) return;
+    CB_ASSERT(p.len - at - 1 < later);
+    p.code[at].jt = static_cast<uint8_t>(p.len - at - 1);
+    put_halves(p, list + half, count - half);
 }
 
 static void set_jumps(Program &p, const uint32_t *places) {
@@ -328,22 +376,27 @@ static void build(Program &p) {
     put(p, load, offsetof(seccomp_data, arch));
     put(p, same, machine, 0, to(Verdict::kill)); // another machine's numbers mean other calls
     put(p, load, offsetof(seccomp_data, nr));
+    static Ranges numbers, ranges;
+    static const uint32_t calls_looked_at[] = {
+        __NR_clone, __NR_ioctl, __NR_tgkill, __NR_mprotect, mmap_number,
+    };
+    numbers.count = 0;
+    say(numbers, calls_allowed, sizeof calls_allowed / sizeof *calls_allowed, Verdict::allow);
+    say(numbers, calls_refused, sizeof calls_refused / sizeof *calls_refused, Verdict::refuse);
+    say(numbers, calls_hostile, sizeof calls_hostile / sizeof *calls_hostile, Verdict::kill);
+    say(numbers, calls_looked_at, sizeof calls_looked_at / sizeof *calls_looked_at, Verdict::look);
+    join(numbers, ranges);
 #ifdef __x86_64__
-    put(p, BPF_JMP | BPF_JGE | BPF_K, 0x40000000, to(Verdict::kill), 0); // the x32 form of calls, past the list
+    ranges.list[ranges.count++] = {0x40000000, Verdict::kill}; // the x32 form of calls, past the list
 #endif
-    put_all(p, calls_allowed, sizeof calls_allowed / sizeof *calls_allowed, Verdict::allow);
-    put_all(p, calls_refused, sizeof calls_refused / sizeof *calls_refused, Verdict::refuse);
-    put_all(p, calls_hostile, sizeof calls_hostile / sizeof *calls_hostile, Verdict::kill);
+    put_halves(p, ranges.list, ranges.count);
+    uint32_t places[5];
+    places[static_cast<uint8_t>(Verdict::look)] = p.len;
     put_clone(p);
     put_ioctl(p);
     put_tgkill(p);
     put_no_code(p, __NR_mprotect);
-#ifdef __NR_mmap2
-    put_no_code(p, __NR_mmap2);
-#else
-    put_no_code(p, __NR_mmap);
-#endif
-    uint32_t places[4];
+    put_no_code(p, mmap_number);
     const struct {
         Verdict verdict;
         uint32_t action;
