@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -20,15 +19,69 @@ static const char *const sql_text[] = {
 
 // --- memory
 
-// Pages have places of their own: from the heap each would take 8 KiB, since that heap gives powers of two and a page is 4 KiB and a header.
+// Pages have places of their own: from the heap each would take 8 KiB, since that heap gives powers of two and a page is 4 KiB and a header. SQLite's own list of
+// places (SQLITE_CONFIG_PAGECACHE) would touch all of them at once, half a megabyte and a quarter of a millisecond of each start; these are touched when first used.
 constexpr int pages_writer = 64; // the index of nonces is hit at random; more pages than these save little, since the kernel has the rest
 constexpr int pages_reader = 32;
 constexpr int page_places = 112; // both, and a copy being made
 constexpr int page_header_max = 512;
 constexpr int lookaside_bytes = 640, lookaside_count = 50; // a cursor is 500 to 600 bytes
 constexpr int heap_bytes = 2 * 1024 * 1024;
-alignas(db_page_bytes) static char page_memory[page_places * (db_page_bytes + page_header_max)];
+alignas(16) static char page_memory[page_places * (db_page_bytes + page_header_max)];
 alignas(16) static char heap_memory[heap_bytes];
+
+static sqlite3_mem_methods heap;     // what SQLite would have taken; from here on for all that is no page
+static sqlite3_mutex *pages_mutex;   // guards the next two: connections of several threads take pages
+static void *pages_free;             // each begins with the address of the next
+static int pages_touched;
+static int page_place;
+
+static bool is_page(const void *p) { return p >= page_memory && p < page_memory + sizeof page_memory; }
+
+static void *memory_take(int bytes) {
+    if (bytes <= db_page_bytes || bytes > page_place) return heap.xMalloc(bytes);
+    sqlite3_mutex_enter(pages_mutex);
+    void *p = pages_free;
+    if (p) memcpy(&pages_free, p, sizeof p);
+    else if (pages_touched < page_places) p = page_memory + page_place * pages_touched++;
+    sqlite3_mutex_leave(pages_mutex);
+    return p ? p : heap.xMalloc(bytes);
+}
+
+static void memory_give(void *p) {
+    if (!is_page(p)) return heap.xFree(p);
+    sqlite3_mutex_enter(pages_mutex);
+    memcpy(p, &pages_free, sizeof p);
+    pages_free = p;
+    sqlite3_mutex_leave(pages_mutex);
+}
+
+static int memory_size(void *p) { return is_page(p) ? page_place : heap.xSize(p); }
+
+static void *memory_resize(void *p, int bytes) {
+    if (!is_page(p)) return heap.xRealloc(p, bytes);
+    if (bytes <= page_place) return p;
+    void *more = heap.xMalloc(bytes);
+    if (!more) return nullptr;
+    memcpy(more, p, static_cast<size_t>(page_place));
+    memory_give(p);
+    return more;
+}
+
+// Before sqlite3_initialize.
+static void give_pages_places() {
+    int header = 0;
+    sqlite3_config(SQLITE_CONFIG_PCACHE_HDRSZ, &header);
+    if (header <= 0 || header > page_header_max || sqlite3_config(SQLITE_CONFIG_GETMALLOC, &heap) != SQLITE_OK || !heap.xMalloc) return;
+    page_place = (db_page_bytes + header + 15) & ~15;
+    sqlite3_config(SQLITE_CONFIG_PAGECACHE, nullptr, 0, 0); // nor some for each connection in advance
+    sqlite3_mem_methods ours = heap;
+    ours.xMalloc = memory_take;
+    ours.xFree = memory_give;
+    ours.xRealloc = memory_resize;
+    ours.xSize = memory_size;
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &ours);
+}
 
 static void sqlite_log(void *, int code, const char *message) {
     // A statement prepared anew after a schema step, and the recovery of a log after a kill, are daily business.
@@ -50,17 +103,10 @@ void db_start(bool bounded) {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0); // the writer has some (db_open); readers can do without
     sqlite3_config(SQLITE_CONFIG_LOG, sqlite_log, nullptr);
-    int header = 0;
-    sqlite3_config(SQLITE_CONFIG_PCACHE_HDRSZ, &header);
-    if (header > 0 && header <= page_header_max) {
-        int place = (db_page_bytes + header + 7) & ~7;
-#ifdef MADV_POPULATE_WRITE
-        (void)madvise(page_memory, sizeof page_memory, MADV_POPULATE_WRITE); // else SQLite's list of places faults in page after page
-#endif
-        sqlite3_config(SQLITE_CONFIG_PAGECACHE, page_memory, place, (int)(sizeof page_memory) / place);
-    }
     if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);
+    give_pages_places();
     sqlite3_initialize();
+    pages_mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
     // Ours at start, since SQLite would read /dev/urandom, which an empty root does not have and a confined process cannot open; else it takes the time.
     sqlite3_vfs_find(nullptr)->xRandomness = draw;
     log_file_start();
@@ -160,6 +206,18 @@ int64_t db_value(Db &db, const char *sql) {
     db_note(db, rc, "sql");
     sqlite3_finalize(statement);
     return value;
+}
+
+bool db_says(Db &db, const char *sql, std::string_view text) {
+    sqlite3_stmt *statement = nullptr;
+    int rc = sqlite3_prepare_v2(db.handle, sql, -1, &statement, nullptr);
+    errno = 0;
+    if (rc == SQLITE_OK) rc = sqlite3_step(statement);
+    const unsigned char *said = rc == SQLITE_ROW ? sqlite3_column_text(statement, 0) : nullptr;
+    bool is_so = said && text == reinterpret_cast<const char *>(said);
+    db_note(db, rc, "sql");
+    sqlite3_finalize(statement);
+    return is_so;
 }
 
 // --- queries

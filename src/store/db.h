@@ -49,6 +49,8 @@ void db_note(Db &db, int rc, const char *what);
 bool db_exec(Db &db, const char *sql);
 // The one value of a pragma or a query, -1 when it fails.
 int64_t db_value(Db &db, const char *sql);
+// Whether the first column of its first row is this text.
+bool db_says(Db &db, const char *sql, std::string_view text);
 
 // --- queries
 

@@ -225,11 +225,24 @@ static uint32_t commits_seen(const Store *s, int64_t rev) {
     return is_same && (int32_t)((uint32_t)rev - rev_begun) < 0 ? begun - 1 : begun;
 }
 
+// Opened by the first read, since each connection reads the whole schema, which would be a tenth of a start. The writer's has found the database sound.
+static bool is_connected(Store *s) {
+    ScopedBuf why;
+    if (s->reading.handle || db_open(s->reading, s->path, DbMode::read, &why)) return true;
+    log_error("store: a read failed: %.*s", static_cast<int>(why.len), why.data);
+    return false;
+}
+
 static void read_run(StoreRead *r) {
     Store *s = r->store;
     Db &db = s->reading;
     CB_ASSERT(readings[(int)r->kind].kind == r->kind);
     db_forgive(db);
+    if (!is_connected(s)) {
+        r->seen_commits = commits_seen(s, 0);
+        r->err = Err::unavailable;
+        return;
+    }
     db_run(db, Sql::begin_read);
     // The first statement that reads fixes what this transaction sees; the count is read after it.
     r->snapshot_rev = db_get(db, Sql::rev_get, 0);
@@ -295,7 +308,6 @@ void store_read_now(Store *s, StoreRead *r) {
 }
 
 bool reader_start(Store *s, Buf *error) {
-    if (!db_open(s->reading, s->path, DbMode::read, error)) return false;
     if (!s->loop) return true;
     s->reader = worker_start(s->loop, 1, read_queue_max);
     if (!s->reader) buf_printf(*error, "cannot start a thread");

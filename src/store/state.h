@@ -100,7 +100,7 @@ bool reserve_holds_log(Store *s);             // while its room is free: would a
 
 constexpr uint64_t release_us_max = 2'000;
 
-bool reader_start(Store *s, Buf *error);      // connection and, where there is a loop, thread
+bool reader_start(Store *s, Buf *error);      // the thread, where there is a loop; the first read opens the connection
 void reader_stop(Store *s, bool checkpoint);  // finishes what is queued
 // Runs the held completions that may run now, until the time is used up: each may encode a page, and there may be a thousand.
 void reader_release(Store *s, uint64_t us_max = release_us_max);

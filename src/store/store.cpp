@@ -178,7 +178,7 @@ static bool connections_open(Store *s, bool is_new, Buf *error) {
     if (!db_open(db, s->path, DbMode::write, error)) return false;
     if (is_new) db_exec(db, "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF");
     // What a killed server left in its write-ahead log is taken up here.
-    bool is_wal = db_exec(db, "PRAGMA journal_mode=WAL") && db_value(db, "SELECT journal_mode = 'wal' FROM pragma_journal_mode") == 1;
+    bool is_wal = db_says(db, "PRAGMA journal_mode=WAL", "wal");
     if (!is_wal) {
         buf_printf(*error, "cannot open %s: %s", s->path, db.failure == Failure::none ? "its file system has no shared memory" : db.reason);
         return false;
