@@ -25,7 +25,7 @@ struct Throttle {
     Bucket bucket;
 };
 constexpr uint32_t throttle_sets = 1024, throttle_ways = 4;
-static Throttle by_name[throttle_sets][throttle_ways], by_address[throttle_sets][throttle_ways];
+constinit static Throttle by_name[throttle_sets][throttle_ways] = {}, by_address[throttle_sets][throttle_ways] = {};
 
 static uint32_t throttle(Throttle table[throttle_sets][throttle_ways], uint64_t key, uint32_t a_minute, uint64_t now_ms) {
     Throttle *set = table[key % throttle_sets], *place = &set[0];
