@@ -93,36 +93,36 @@ uint32_t words_step(const Words *words, uint32_t node, uint8_t byte) {
     }
 }
 
-// Sets `fail` in order of depth: a node's is found from its parent's, which is shorter.
+// A node's row of the table is that of its suffix with its own children in their places: made in order of depth, so that the suffix has its row.
+void row_set(Words *words, uint32_t node, uint32_t child) {
+    uint8_t byte = words->nodes[child].byte;
+    unsigned i = byte == ' ' ? 0u : byte >= '0' && byte <= '9' ? byte - '0' + 1u : byte >= 'a' && byte <= 'z' ? byte - 'a' + 11u : classes_count;
+    if (i < classes_count) words->table[node * classes_count + i] = (uint16_t)(child | (words->nodes[child].ends ? table_ends : 0));
+}
+
+// Sets `fail` and makes the table in order of depth: a node's is found from its parent's, which is shorter.
 void words_link(Words *words) {
+    size_t bytes = words->nodes_count * classes_count * sizeof(uint16_t);
+    if (bytes <= table_bytes_max) words->table = (uint16_t *)mem_zero(bytes);
     uint32_t *queue = (uint32_t *)mem_alloc(words->nodes_count * sizeof(uint32_t));
     uint32_t head = 0, tail = 0;
     for (uint32_t first : words->root) {
-        if (first != 0) queue[tail++] = first;
+        if (first == 0) continue;
+        queue[tail++] = first;
+        if (words->table) row_set(words, 0, first);
     }
     while (head < tail) {
         uint32_t node = queue[head++];
+        if (words->table) memcpy(words->table + node * classes_count, words->table + words->nodes[node].fail * classes_count, classes_count * sizeof(uint16_t));
         for (uint32_t child = words->nodes[node].child; child != 0; child = words->nodes[child].sibling) {
             uint32_t fail = words_step(words, words->nodes[node].fail, words->nodes[child].byte);
             words->nodes[child].fail = fail;
             words->nodes[child].ends |= words->nodes[fail].ends;
             queue[tail++] = child;
+            if (words->table) row_set(words, node, child);
         }
     }
     free(queue);
-}
-
-void words_tabulate(Words *words) {
-    size_t bytes = words->nodes_count * classes_count * sizeof(uint16_t);
-    if (bytes > table_bytes_max) return;
-    words->table = (uint16_t *)mem_alloc(bytes);
-    for (uint32_t node = 0; node < words->nodes_count; node++) {
-        for (unsigned i = 0; i < classes_count; i++) {
-            uint8_t byte = i == 0 ? ' ' : (uint8_t)(i < 11 ? '0' + i - 1 : 'a' + i - 11);
-            uint32_t next = words_step(words, node, byte);
-            words->table[node * classes_count + i] = (uint16_t)(next | (words->nodes[next].ends ? table_ends : 0));
-        }
-    }
 }
 
 bool may_join(int32_t c) { return unicode_is_space(c) || c == '-' || c == '\'' || c == 0x2019 || c == '.' || c == '_'; }
@@ -193,7 +193,6 @@ Words *words_parse(std::string_view text, Buf *error) {
         words_insert(words, buf_view(pattern));
     }
     words_link(words);
-    words_tabulate(words);
     return words;
 }
 
