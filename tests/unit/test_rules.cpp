@@ -292,6 +292,10 @@ static void texts(void **) {
     assert_true(rules_text("12345", 5, &out) == Err::ok);
     assert_true(rules_text("123456", 5, &out) == Err::too_long);
     check_text(buf_view(out), "12345", "appended only when ok");
+    // Eight bytes at a time only where they are eight characters, all of them harmless.
+    assert_true(rules_text("éééééééé", 8, &out) == Err::ok);
+    assert_true(rules_text("ééééééééé", 8, &out) == Err::too_long);
+    for (const char *bad : {"1234567\x7f", "12345678123\x1f" "5678", "\x01" "2345678"}) check(rules_text(bad, 100, &out) == Err::bad_request, "%s", bad);
 }
 
 int main() {

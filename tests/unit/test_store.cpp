@@ -184,6 +184,14 @@ static void an_unclean_stop_at_normal_makes_a_new_epoch(void **) {
     }
 }
 
+// Somebody has been at the file: what cannot be an epoch is none.
+static void an_epoch_that_is_too_long_is_made_anew(void **) {
+    world_close(world);
+    sql_run(world, "UPDATE meta SET value = printf('%.500c', 'e') WHERE key = 'epoch'");
+    world_open(world);
+    assert_int_equal(strlen(store_epoch(world.s)), 36);
+}
+
 // --- loading
 
 struct Loaded {
@@ -440,6 +448,7 @@ int main() {
         in_world(the_epoch_stays_over_clean_stops),
         in_full_world(an_unclean_stop_at_full_keeps_the_epoch),
         in_world(an_unclean_stop_at_normal_makes_a_new_epoch),
+        in_world(an_epoch_that_is_too_long_is_made_anew),
         in_world(loading_gives_every_row),
         in_world(the_queue_is_bounded),
         in_world(completions_come_in_order_and_in_the_end_inline),
