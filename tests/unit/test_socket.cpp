@@ -278,6 +278,88 @@ static void who_does_not_take_answers_is_not_heard(void **) {
     until([&] { return count_of(a, "pong") == 2000; }, "pongs");
 }
 
+// --- the order in which a turn serves
+
+constexpr int crowd = 8;
+static User *people[crowd];
+static ConnId places[crowd];
+static Buf written; // by all connections, in the order in which they were served
+
+static void crowd_comes() {
+    Address peer;
+    assert_true(address_parse("203.0.113.5", &peer));
+    buf_clear(written);
+    for (int i = 0; i < crowd; i++) {
+        char name[8], token[uuid_chars + 1];
+        snprintf(name, sizeof name, "u%d", i);
+        log_in(people[i] = sign_up(name), token);
+        Tab t = {.id = places[i] = conn_id(conn_for_test(peer, &written)), .sent = {}};
+        ScopedBuf head;
+        buf_printf(head, "GET /ws?token=%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", token);
+        feed(t, buf_view(head));
+    }
+    auto ready = [] {
+        int count = 0;
+        for (size_t at = 0; (at = buf_view(written).find("\"ready\"", at)) != std::string_view::npos; at++) count++;
+        return count;
+    };
+    until([&] { return ready() == crowd && !sockets_want_turn(); }, "all to be ready");
+    assert_int_equal(sockets_count(), crowd);
+}
+
+// There is news for each of them; one turn. Who was served, in order.
+static void serve_all(char order[crowd + 1]) {
+    buf_clear(written);
+    for (int i = 0; i < crowd; i++) {
+        char news[16];
+        snprintf(news, sizeof news, "{\"for\":%d}", i);
+        ring_push(&hub.ring, 0, {.kind = AudienceKind::users, .users = &people[i]->id, .users_count = 1}, news);
+    }
+    sockets_turn();
+    int served = 0;
+    std::string_view all = buf_view(written);
+    for (size_t at = 0; (at = all.find("\"for\":", at)) != all.npos; at += 7) {
+        assert_true(served < crowd);
+        order[served++] = all[at + 6];
+    }
+    order[served] = 0;
+    assert_int_equal(served, crowd);
+}
+
+static void each_is_the_first_in_its_turn(void **) {
+    crowd_comes();
+    char order[crowd + 1];
+    int first[crowd] = {};
+    for (int turn = 0; turn < crowd; turn++) serve_all(order), first[order[0] - '0']++;
+    for (int i = 0; i < crowd; i++) check(first[i] == 1, "%d was the first %d times", i, first[i]);
+    buf_free(written);
+}
+
+// Who writes has the news before those who only read, so that what it writes next is in the next batch with the others'.
+static void writers_are_served_first(void **) {
+    crowd_comes();
+    char order[crowd + 1];
+    for (int i = 0; i < crowd; i++) {
+        Tab t = {.id = places[i], .sent = {}};
+        say(t, R"({"type":"ping"})");
+        serve_all(order);
+        check(order[0] == '0' + i, "%d wrote, and they were served %s", i, order);
+    }
+    // Where most write nobody has precedence: else the others would always be the last.
+    char quiet_at[crowd] = {};
+    for (int turn = 0; turn < crowd; turn++) {
+        for (int i = 1; i < crowd; i++) {
+            Tab t = {.id = places[i], .sent = {}};
+            say(t, R"({"type":"ping"})");
+        }
+        serve_all(order);
+        quiet_at[strchr(order, '0') - order]++;
+    }
+    for (int i = 0; i < crowd; i++) check(quiet_at[i] == 1, "%d times at place %d", quiet_at[i], i);
+    buf_free(written);
+}
+
 int main() {
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -295,6 +377,8 @@ int main() {
         test(when_the_store_is_opened_anew_nothing_is_left_hanging),
         test(frames_behind_a_full_kernel_come_without_further_news),
         test(who_does_not_take_answers_is_not_heard),
+        test(each_is_the_first_in_its_turn),
+        test(writers_are_served_first),
     };
     return cmocka_run_group_tests_name("socket", tests, nullptr, nullptr);
 }
