@@ -271,25 +271,25 @@ function say(m, by, ms) {
 
 mkdirSync(home, { recursive: true })
 const record = join(home, 'verdicts')
-const verdict = new Map(existsSync(record) ? readFileSync(record, 'utf8').trim().split('\n').map(line => line.split('\t')).map(([id, by]) => [id, by]) : [])
+const verdict = new Map(existsSync(record) ? readFileSync(record, 'utf8').trim().split('\n').map(line => line.split('\t')).map(([id, by, , , state]) => [id, { by, state }]) : [])
 copyTree()
 process.chdir(tree) // what happens to the real one from now on is the next run's
 const all = draw().filter(m => only.test(m.file))
-const known = baseline()
+const known = baseline(), present = print(['Makefile', 'src', 'tests'])
 make(`${OUT}/obj/libchatterbox.so`, `${OUT}/sim/run`)
 let tried = 0, seconds = 0
 const verdicts = []
 for (const m of all) {
   if (verdicts.length >= count) break
-  let by = verdict.get(m.id)
-  if (by === undefined || (process.env.AGAIN && by === 'survived')) {
+  let { by, state } = verdict.get(m.id) ?? {}
+  if (by === undefined || (process.env.AGAIN && by === 'survived' && state !== present)) {
     if (Date.now() > end) {
       console.log(`mutate: ${verdicts.length} of ${count} so far; again goes on`)
       process.exit(0)
     }
     const start = Date.now(), who = judge(m, known)
     by = who === null ? 'no' : who || 'survived'
-    appendFileSync(record, `${m.id}\t${by}\t${m.file}\t${m.from} → ${m.to}\n`)
+    appendFileSync(record, `${m.id}\t${by}\t${m.file}\t${m.from} → ${m.to}\t${present}\n`)
     tried++
     seconds += (Date.now() - start) / 1000
     if (by !== 'no') say(m, who, Date.now() - start)

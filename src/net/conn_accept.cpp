@@ -115,11 +115,10 @@ void take(Conn *c) {
     accept_admit(c);
 }
 
-// Even the places of those who get a refusal are taken: taken off the backlog and closed.
-void turn_away(uv_stream_t *listener, bool is_unix) {
+// Even the places of those who get a refusal are taken: taken off the backlog and closed. For that any stream will do.
+void turn_away(uv_stream_t *listener) {
     Listener *guest = (Listener *)mem_zero(sizeof *guest);
-    if (is_unix) uv_pipe_init(net.loop, &guest->pipe, 0);
-    else uv_tcp_init(net.loop, &guest->tcp);
+    uv_pipe_init(net.loop, &guest->pipe, 0);
     guest->handle.data = guest;
     uv_accept(listener, &guest->stream);
     metric_add(Metric::connections_refused);
@@ -194,7 +193,7 @@ void somebody_comes(uv_stream_t *stream, int status) {
     listener->has_guest = net_turn_is_long();
     if (listener->has_guest) return net_work_soon();
     Conn *c = conn_new();
-    if (c == nullptr) return turn_away(stream, listener->is_unix);
+    if (c == nullptr) return turn_away(stream);
     if (listener->is_unix) uv_pipe_init(net.loop, &c->pipe, 0);
     else uv_tcp_init(net.loop, &c->tcp);
     c->handle.data = c;

@@ -328,4 +328,4 @@ HttpRequest *http_pending(ConnId id) {
 
 HttpRequest *http_request_of(Conn *c) { return c->http != nullptr ? &c->http->request : nullptr; }
 bool http_keeps_alive(const HttpRequest *r) { return r->conn->http->keep_alive; }
-bool http_is_1_0(const HttpRequest *r) { return r->conn->http->head_done && r->conn->http->minor == 0; }
+bool http_is_1_0(const HttpRequest *r) { return r->conn->http->minor == 0; }

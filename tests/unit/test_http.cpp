@@ -297,6 +297,10 @@ static void answers_have_what_they_must(void **) {
                              "\r\nCross-Origin-Resource-Policy: same-origin\r\n", "\r\nX-Frame-Options: DENY\r\n", "\r\nContent-Security-Policy: default-src 'none'; ",
                              "; connect-src 'self' ws://chat.lan:8000 wss://chat.lan:8000\r\n", "\r\n\r\n/x"})
         check(has(sent, line), "no %s", line);
+    assert_false(has(sent, "\r\nConnection:")); // it goes on, which HTTP/1.1 takes for granted and HTTP/1.0 wants to hear
+    sent.len = 0;
+    world_feed(id, "GET /x HTTP/1.0\r\n" H "Connection: keep-alive\r\n\r\n");
+    assert_true(has(sent, "\r\nConnection: keep-alive\r\n"));
     sent.len = 0;
     world_feed(id, "GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     assert_true(has(sent, "connect-src 'self'\r\n")); // not a word of a host that may not be named
@@ -487,6 +491,13 @@ static void handshakes_are_told_apart(void **) {
         {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=\r\n\r\n", false},
         {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==\r\n\r\n", false},
         {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSBhbmQ=\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: +/09azAZbXBsZSBub25jZQ==\r\n\r\n", true},
+        {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: -GhlIHNhbXBsZSBub25jZQ==\r\n\r\n", false}, // beside each range of base64
+        {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: :GhlIHNhbXBsZSBub25jZQ==\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: @GhlIHNhbXBsZSBub25jZQ==\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: [GhlIHNhbXBsZSBub25jZQ==\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: `GhlIHNhbXBsZSBub25jZQ==\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" H UP V13 "Sec-WebSocket-Key: {GhlIHNhbXBsZSBub25jZQ==\r\n\r\n", false},
     };
     for (auto &row : rows) {
         ScopedBuf sent;
@@ -524,7 +535,9 @@ static void everything_has_a_deadline(void **) {
     world_feed(id, "TP/1.1\r\n"); // a byte now and then does not help
     age(id, 100);
     assert_true(has(sent, "HTTP/1.1 408 ") && has(sent, "timed_out") && conn_get(id)->state == ConnState::draining);
-    age(id, drain_ms_max);
+    age(id, drain_ms_max - 100); // time enough to read that
+    assert_non_null(conn_get(id));
+    age(id, 100);
     assert_null(conn_get(id));
 
     sent.len = 0;

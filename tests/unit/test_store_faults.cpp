@@ -2,6 +2,7 @@
 // and a real limit on the size of files. Nothing that failed may have been acknowledged, and what was acknowledged stays.
 #include "store_world.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
@@ -361,6 +362,46 @@ static void the_log_is_kept_small(void **) {
     assert_true(sql_value(world, "SELECT count(*) FROM messages") == 12'020);
 }
 
+// What is worth trying again, and what is not: the worst that a batch has met decides.
+static void what_a_failure_means(void **) {
+    static const struct {
+        int rc, error;
+        Failure failure;
+    } rows[] = {
+        {SQLITE_OK, 0, Failure::none},
+        {SQLITE_DONE, 0, Failure::none},
+        {SQLITE_CONSTRAINT_UNIQUE, 0, Failure::rule},
+        {SQLITE_TOOBIG, 0, Failure::rule},
+        {SQLITE_BUSY, 0, Failure::passing},
+        {SQLITE_NOMEM, 0, Failure::passing},
+        {SQLITE_IOERR_NOMEM, 0, Failure::passing},
+        {SQLITE_IOERR_BLOCKED, 0, Failure::passing},
+        {SQLITE_FULL, ENOSPC, Failure::full},
+        {SQLITE_IOERR_WRITE, ENOSPC, Failure::full}, // a quota and a limit on sizes are full disks too, also to the index of the log
+        {SQLITE_IOERR_WRITE, EDQUOT, Failure::full},
+        {SQLITE_IOERR_WRITE, EFBIG, Failure::full},
+        {SQLITE_IOERR_SHMSIZE, ENOSPC, Failure::full},
+        {SQLITE_IOERR_SHMMAP, ENOSPC, Failure::full},
+        {SQLITE_IOERR_WRITE, EIO, Failure::broken},
+        {SQLITE_IOERR_FSYNC, ENOSPC, Failure::broken}, // pages are lost that were taken already
+        {SQLITE_IOERR_READ, EIO, Failure::broken},
+        {SQLITE_CORRUPT, 0, Failure::broken},
+        {SQLITE_NOTADB, 0, Failure::broken},
+        {SQLITE_MISUSE, 0, Failure::broken},
+    };
+    for (auto &row : rows) {
+        Db db;
+        errno = row.error;
+        db_note(db, row.rc, "a test");
+        check(db.failure == row.failure, "%d with errno %d: %d, not %d", row.rc, row.error, (int)db.failure, (int)row.failure);
+        check(db.is_damaged == (row.rc == SQLITE_CORRUPT || row.rc == SQLITE_NOTADB), "%d", row.rc);
+    }
+    Db db;
+    db_note(db, SQLITE_CORRUPT, "first");
+    db_note(db, SQLITE_BUSY, "then");
+    assert_true(db.failure == Failure::broken && strncmp(db.reason, "first: ", 7) == 0);
+}
+
 #define in_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define in_normal_world(test) cmocka_unit_test_setup_teardown(test, setup_normal, teardown)
 
@@ -375,6 +416,7 @@ int main() {
         in_world(a_failed_reopening_may_be_tried_again),
         in_normal_world(a_limit_on_file_sizes_is_a_full_disk),
         in_normal_world(the_log_is_kept_small),
+        cmocka_unit_test(what_a_failure_means),
     };
     return cmocka_run_group_tests(tests, install, nullptr);
 }

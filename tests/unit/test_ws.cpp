@@ -347,6 +347,24 @@ static void a_closing_peer_is_heard_out_but_not_for_ever(void **) {
     world_end();
 }
 
+// One time for all of the end: who answers the close at its last moment gets no second one to hang up.
+static void the_end_takes_no_longer_in_two_steps(void **) {
+    world_begin();
+    ScopedBuf sent, script;
+    ConnId id = open_socket(&sent);
+    ws_close(conn_get(id), 1001, "stopping");
+    conn_get(id)->since_ms -= drain_ms_max - 100;
+    frame(script, 0x88, "\x03\xe9");
+    world_feed(id, buf_view(script));
+    Conn *c = conn_get(id);
+    assert_non_null(c);
+    assert_int_equal((int)c->state, (int)ConnState::draining);
+    c->since_ms -= 100;
+    deadline_check(c);
+    assert_null(conn_get(id));
+    world_end();
+}
+
 static void long_reasons_are_cut_between_characters(void **) {
     world_begin();
     ScopedBuf sent, reason;
@@ -746,6 +764,7 @@ int main() {
         cmocka_unit_test(a_pause_holds_what_has_come),
         cmocka_unit_test(a_handshake_may_be_followed_at_once),
         cmocka_unit_test(a_closing_peer_is_heard_out_but_not_for_ever),
+        cmocka_unit_test(the_end_takes_no_longer_in_two_steps),
         cmocka_unit_test(long_reasons_are_cut_between_characters),
         cmocka_unit_test(offers),
         cmocka_unit_test(who_gets_deflated_frames),
