@@ -7,6 +7,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "web/newcomers.h"
+#include "web/socket_internal.h"
+
 // --- tests
 
 static void welcome_is_first_and_ready_follows(void **) {
@@ -306,6 +309,9 @@ static void crowd_comes() {
     };
     until([&] { return ready() == crowd && !sockets_want_turn(); }, "all to be ready");
     assert_int_equal(sockets_count(), crowd);
+    // As if they had been here for a while (test_newcomers.cpp has who has just come).
+    for (uint32_t i = 0; i < sockets_all_count; i++) sockets_all[i]->newcomer = false;
+    newcomers_free();
 }
 
 // There is news for each of them; one turn. Who was served, in order.
