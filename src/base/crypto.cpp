@@ -145,7 +145,7 @@ bool password_verify(std::string_view hash, std::string_view password, bool *fai
     char text[password_hash_max] = {}; // libsodium reads a string that ends in NUL
     if (failed) *failed = false;
     if (hash.size() >= sizeof text) return false;
-    memcpy(text, hash.data(), hash.size());
+    if (!hash.empty()) memcpy(text, hash.data(), hash.size());
     // libsodium's own verification does not tell another password from memory that it did not get.
     unsigned char salt[crypto_pwhash_SALTBYTES], wanted[32], got[sizeof wanted];
     char *at = text;

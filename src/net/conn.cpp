@@ -180,6 +180,7 @@ void conn_end(Conn *c) {
     if (c->state == ConnState::gone) return;
     bool was_socket = c->state == ConnState::socket;
     c->state = ConnState::gone;
+    c->reading = false; // uv_close stops it
     if (c->on_lists) accept_list_leave(c);
     accept_forget(c);
     deadline_disarm(c);

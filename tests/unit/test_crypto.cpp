@@ -141,6 +141,7 @@ static void hashes_passwords(void **) {
     assert_false(failed); // tests/faults/nth.mjs sees the other answer
     assert_false(password_verify(hash, "correct hors"));
     assert_false(password_verify(hash, ""));
+    assert_false(password_verify({}, "correct horse")); // of an account that is gone
     assert_true(password_hash("correct horse", 64, 1, other));
     assert_string_not_equal(hash, other); // a salt of its own
 
