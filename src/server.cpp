@@ -15,6 +15,7 @@
 #include "words_file.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,8 +133,14 @@ static AuthOptions auth_options(const Options *o) {
 
 static size_t ring_header(char out[16], size_t payload_bytes) { return ws_text_header(out, payload_bytes, false); }
 
-static long cores;                           // counted early, as the memory is: some C libraries read /sys and /proc for it
+static long cores;                           // counted early, as the memory is: some C libraries read /proc for it
 static MemoryBound bound;
+
+// Those that this process may use; sysconf of glibc reads a file for what the machine has.
+static long usable_cores() {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
 
 static unsigned hash_threads() {
     return cores > 2 ? static_cast<unsigned>(cores < 5 ? cores - 1 : 4) : 1;
@@ -346,7 +353,7 @@ int server_run(Options *o) {
     }
     Words *words = words_file_read(o->stop_words, &error);
     if (!words) return start_failed(error, 2); // a list that cannot be read is a mistake on the command line
-    cores = sysconf(_SC_NPROCESSORS_ONLN);
+    cores = usable_cores();
     bound = memory_bound(o, hash_threads(), static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)));
     notify_open();
     if (!raise_limits() || !start_net(&error) || !give_up_files(&error) || !start_chat(words, &error) || !control_start(&loop, &hub, o->data, &error)) return start_failed(error, 1);

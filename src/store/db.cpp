@@ -129,12 +129,14 @@ bool db_open(Db &db, const char *path, DbMode mode, Buf *error) {
     sqlite3_db_config(db.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     // Each INSERT takes and gives back a cursor for each of its indexes: from the heap that is an eighth of its time.
     if (mode == DbMode::write) sqlite3_db_config(db.handle, SQLITE_DBCONFIG_LOOKASIDE, nullptr, lookaside_bytes, lookaside_count);
+    // Not as pragmas, each of which is a statement to be prepared: a start makes do with three. Temporary tables in memory and no mapped files are how SQLite is built.
+    sqlite3_db_config(db.handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+    sqlite3_wal_autocheckpoint(db.handle, 0); // a checkpoint is the writer's decision
     char pragmas[256];
-    snprintf(pragmas, sizeof pragmas, "PRAGMA cache_size=%d; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0; PRAGMA trusted_schema=OFF; %s",
-             mode == DbMode::write ? pages_writer : pages_reader,
-             // A checkpoint is the writer's decision; what is deleted is overwritten with zeros. The log keeps its length and is written over: a file that grows has
-             // the file system's own log synced with it, which doubles the cost of a commit.
-             mode == DbMode::write ? "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=16777216" : "PRAGMA query_only=OFF");
+    snprintf(pragmas, sizeof pragmas, "PRAGMA cache_size=%d; %s", mode == DbMode::write ? pages_writer : pages_reader,
+             // What is deleted is overwritten with zeros. The log keeps its length and is written over: a file that grows has the file system's own log synced
+             // with it, which doubles the cost of a commit.
+             mode == DbMode::write ? "PRAGMA secure_delete=ON; PRAGMA journal_size_limit=16777216" : "");
     if (db_exec(db, pragmas)) return true;
     buf_printf(*error, "cannot open %s: %s", path, db.reason);
     db_close(db, false);
