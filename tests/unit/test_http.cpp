@@ -173,6 +173,7 @@ static void requests_that_two_servers_could_read_differently(void **) {
         {"a chunk extension ended by LF", CHUNKED("2;a\n{}\r\n0\r\n\r\n")},
         {"a chunk longer than its size", CHUNKED("2\r\n{}{}\r\n0\r\n\r\n")},
         {"a control character in a chunk extension", CHUNKED("2;a\x01\r\n{}\r\n0\r\n\r\n")},
+        {"a control character in a quoted chunk extension", CHUNKED("2;a=\"b\x7f\"\r\n{}\r\n0\r\n\r\n")}, // which llhttp would take
         {"a control character in a trailer", CHUNKED("2\r\n{}\r\n0\r\nT: a\x7f\r\n\r\n")},
         {"chunk data ended by LF", CHUNKED("2\r\n{}\n0\r\n\r\n")},
         {"a trailer ended by LF", CHUNKED("2\r\n{}\r\n0\r\nA: b\n\r\n")},

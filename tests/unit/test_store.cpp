@@ -190,6 +190,7 @@ static void an_epoch_that_is_too_long_is_made_anew(void **) {
     sql_run(world, "UPDATE meta SET value = printf('%.500c', 'e') WHERE key = 'epoch'");
     world_open(world);
     assert_int_equal(strlen(store_epoch(world.s)), 36);
+    assert_null(strstr(store_epoch(world.s), "eeeeeeee")); // nor is its beginning one
 }
 
 // --- loading
