@@ -6,7 +6,7 @@ BENCH_PROGRAMS = $(LOAD) $(BENCH)/floor $(BENCH)/start $(BENCH)/seed $(patsubst 
 BENCH_FLAGS = $(LANGUAGE) $(WARNINGS) -O2 -g -D_GNU_SOURCE
 
 $(LOAD): $(wildcard tools/load/*.cpp tools/load/*.h) $(DEPS_STAMP)
-$(BENCH)/floor: tools/bench/floor.cpp
+$(BENCH)/floor: $(addprefix tools/bench/,floor.cpp floor_alone.cpp floor_send.cpp floor_send.h)
 $(BENCH)/start: $(addprefix tools/,bench/start.cpp load/http.cpp load/http.h load/measure.cpp load/measure.h)
 $(LOAD) $(BENCH)/floor $(BENCH)/start: tools/bench/bench.mk
 	@echo "  c++ $@"

@@ -3,7 +3,7 @@ import { load, median, oursStart, pairs, quantile, quick, rounds, seconds, seedM
 import { peerReady, peerStart } from './peers.mjs';
 
 let frame; // length of a message as ours delivers it
-async function frameBytes() {
+export async function frameBytes() {
   if (frame) return frame;
   seedMake('small');
   const server = await oursStart('small');
@@ -21,7 +21,7 @@ async function once(name, scenario, options, { seed = 'small', flags, cores } = 
 }
 
 /** `count` rounds of several ways to measure, each round in another order, so that a machine that gets slower favours nobody. */
-async function interleave(count, ways) {
+export async function interleave(count, ways) {
   const seen = Object.fromEntries(Object.keys(ways).map((name) => [name, []]));
   for (let i = 0; i < count; i++) {
     const names = Object.keys(ways).filter((name) => i < (ways[name].rounds ?? count));
@@ -31,9 +31,9 @@ async function interleave(count, ways) {
 }
 
 // Of those pairs in which both were measured.
-const ratios = (ours, other, field) => ours.map((x, i) => x?.[field] / other[i]?.[field]).filter(Number.isFinite);
-const middle = (list, field) => median(list.filter(Boolean).map((x) => x[field]));
-const row = (what, ours, other, options) => ({ what, ours, other, ...options });
+export const ratios = (ours, other, field) => ours.map((x, i) => x?.[field] / other[i]?.[field]).filter(Number.isFinite);
+export const middle = (list, field) => median(list.filter(Boolean).map((x) => x[field]));
+export const row = (what, ours, other, options) => ({ what, ours, other, ...options });
 export const summary = (list) => ({ ratio: median(list), low: Math.min(...list), high: Math.max(...list), quartile: quantile(list, 0.25), count: list.length });
 
 async function fan(name, readers, senders, targets) {
@@ -56,6 +56,8 @@ async function fan(name, readers, senders, targets) {
   for (const peer of ['bun', 'ws', 'original'])
     if (seen[peer]?.some(Boolean)) rows.push(row('… deliveries/CPU-s', middle(seen.ours, 'deliveries_cpu_s'), middle(seen[peer], 'deliveries_cpu_s'),
       { against: peer, form: 'rate', ...summary(ratios(seen.ours, seen[peer], 'deliveries_cpu_s')), least: targets[peer] }));
+  if (seen.bun?.some(Boolean)) rows.push(row('… bun: deliveries/CPU-s', middle(seen.bun, 'deliveries_cpu_s'), middle(seen.floor, 'deliveries_cpu_s'),
+    { against: 'floor', form: 'rate', ...summary(ratios(seen.bun, seen.floor, 'deliveries_cpu_s')) }));
   return rows;
 }
 

@@ -2,10 +2,11 @@
 // permits here. It parses nothing, stores nothing and knows nobody: frames read in one turn of the loop are put behind each
 // other, and each connection gets them in one write. `make bench` measures it beside everything else; a figure is worth as much
 // as its ratio to this one in the same minute.
-//   floor [--frame BYTES] [--page BYTES]
+//   floor [--frame BYTES] [--page BYTES] [--sends plain|uring|zerocopy|sqpoll|threads] [--alone CONNECTIONS]
 // --frame grows each message with spaces to that many bytes (what another server sends for the same message); --page is the
 // length of the page that any request without an upgrade is answered with; GET /metrics tells how many frames went out in how
-// many writes. Prints `listening on http://127.0.0.1:PORT`. One thread, loopback only, for measuring only.
+// many writes. --sends is the way in which a turn goes out (floor_send.h), --alone measures that way without a generator
+// (floor_alone.cpp). Prints `listening on http://127.0.0.1:PORT`. Loopback only, for measuring only.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,20 +21,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "floor_send.h"
+
+void *must(void *allocated) {
+    if (allocated == nullptr) {
+        fprintf(stderr, "floor: out of memory\n");
+        exit(1);
+    }
+    return allocated;
+}
+
 namespace {
-
-struct Bytes {
-    uint8_t *data = nullptr;
-    size_t len = 0, cap = 0;
-};
-
-struct Conn {
-    int fd;
-    uint32_t at; // its place in `all`
-    bool socket; // upgraded
-    bool waits_to_write;
-    Bytes in, out; // the rest of a frame cut in two; what the kernel would not take
-};
 
 Conn **all;
 uint32_t all_count, all_cap;
@@ -43,14 +41,13 @@ Bytes page; // the whole answer to a request without an upgrade
 size_t frame_bytes;
 uint64_t turn_frames, frames_out, writes; // whole frames handed over, send() calls that took something
 uint8_t read_buffer[1 << 18];
-
-void *must(void *p) {
-    if (p == nullptr) {
-        fprintf(stderr, "floor: out of memory\n");
-        exit(1);
-    }
-    return p;
-}
+const char *sends; // null: a send() for each connection, here; else what floor_send.h does, for these
+int sent_fds[sender_connections_max];
+int32_t sent_taken[sender_connections_max];
+Conn *sent_to[sender_connections_max];
+uint32_t sent_count;
+uint64_t sent_frames;
+Bytes sent; // the turn under way
 
 uint8_t *bytes_room(Bytes &b, size_t more) {
     if (b.len + more > b.cap) {
@@ -80,6 +77,7 @@ void conn_watch(Conn *c, bool writing) {
 // The struct stays: an event of the same turn may still point at it. A measuring program ends soon.
 void conn_close(Conn *c) {
     if (c->fd < 0) return;
+    if (sends != nullptr) sender_file(c->fd, false);
     close(c->fd);
     c->fd = -1;
     bytes_free(c->in);
@@ -192,6 +190,7 @@ void conns_accept(int listener) {
         c->fd = fd;
         c->at = all_count;
         all[all_count++] = c;
+        if (sends != nullptr) sender_file(fd, true);
         epoll_event e = {.events = EPOLLIN, .data = {.ptr = c}};
         epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e);
     }
@@ -221,21 +220,79 @@ int listen_loopback() {
     return fd;
 }
 
+// A turn to everybody, each in one write.
+void fan_out_plainly() {
+    for (uint32_t i = 0; i < all_count; i++)
+        if (all[i]->socket) {
+            conn_write(all[i], turn.data, turn.len);
+            frames_out += turn_frames;
+        }
+}
+
+// What the kernel did not take waits for the connection to become writable, as in conn_write.
+void fan_out_end() {
+    if (sent_count == 0) return;
+    sender_finish();
+    for (uint32_t i = 0; i < sent_count; i++) {
+        Conn *c = sent_to[i];
+        if (c->fd < 0 || (sent_taken[i] < 0 && sent_taken[i] != -EAGAIN)) continue;
+        size_t taken = sent_taken[i] > 0 ? static_cast<size_t>(sent_taken[i]) : 0;
+        writes += taken > 0;
+        frames_out += sent_frames;
+        if (taken == sent.len) continue;
+        bytes_add(c->out, sent.data + taken, sent.len - taken);
+        conn_watch(c, true);
+    }
+    sent_count = 0;
+}
+
+void fan_out() {
+    if (sends == nullptr || turn.len > turn_bytes_max || all_count > sender_connections_max) return fan_out_plainly();
+    Bytes now = turn;
+    turn = sent;
+    sent = now;
+    sent_frames = turn_frames;
+    for (uint32_t i = 0; i < all_count; i++) {
+        Conn *c = all[i];
+        if (!c->socket) continue;
+        if (c->out.len > 0) {
+            bytes_add(c->out, sent.data, sent.len);
+            frames_out += turn_frames;
+            continue;
+        }
+        sent_fds[sent_count] = c->fd;
+        sent_to[sent_count++] = c;
+    }
+    sender_begin(sent_fds, sent_taken, sent_count, sent.data, sent.len);
+    if (!sender_is_under_way()) fan_out_end();
+}
+
+bool number(const char *text, size_t max, size_t *into) { return text != nullptr && (*into = strtoul(text, nullptr, 10)) <= max; }
+
 } // namespace
 
 int main(int argc, char **argv) {
-    size_t page_bytes = 3;
+    size_t page_bytes = 3, alone = 0;
     for (int i = 1; i < argc; i += 2) {
-        size_t *into = strcmp(argv[i], "--frame") == 0 ? &frame_bytes : strcmp(argv[i], "--page") == 0 ? &page_bytes : nullptr;
-        if (into == nullptr || i + 1 == argc || (*into = strtoul(argv[i + 1], nullptr, 10)) > 65535) {
-            fprintf(stderr, "usage: floor [--frame BYTES] [--page BYTES], each at most 65535\n");
+        bool known = strcmp(argv[i], "--frame") == 0   ? number(argv[i + 1], 65535, &frame_bytes)
+                     : strcmp(argv[i], "--page") == 0  ? number(argv[i + 1], 65535, &page_bytes)
+                     : strcmp(argv[i], "--alone") == 0 ? number(argv[i + 1], sender_connections_max, &alone)
+                     : strcmp(argv[i], "--sends") == 0 && (sends = argv[i + 1]) != nullptr;
+        if (!known) {
+            fprintf(stderr, "usage: floor [--frame BYTES] [--page BYTES] [--sends plain|uring|zerocopy|sqpoll|threads] [--alone CONNECTIONS]\n");
             return 2;
         }
+    }
+    if (sends != nullptr && strcmp(sends, "plain") == 0) sends = nullptr;
+    if (sends != nullptr && !sender_open(sends)) {
+        fprintf(stderr, "floor: no such way to send: %s\n", sends);
+        return 2;
     }
     rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
+    if (alone > 0) return alone_run(sends != nullptr, static_cast<uint32_t>(alone), frame_bytes);
     page_make(page_bytes);
     poller = epoll_create1(EPOLL_CLOEXEC);
     int listener = listen_loopback();
@@ -243,7 +300,8 @@ int main(int argc, char **argv) {
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &e);
     static epoll_event events[1024];
     for (;;) {
-        int n = epoll_wait(poller, events, 1024, -1);
+        int n = epoll_wait(poller, events, 1024, sent_count > 0 ? 0 : -1);
+        if (n == 0) fan_out_end();
         for (int i = 0; i < n; i++) {
             auto *c = static_cast<Conn *>(events[i].data.ptr);
             if (c == nullptr) {
@@ -253,12 +311,9 @@ int main(int argc, char **argv) {
             if (c->fd >= 0 && events[i].events & EPOLLOUT) conn_drain(c);
             if (c->fd >= 0 && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) conn_read(c);
         }
+        fan_out_end();
         if (turn.len == 0) continue;
-        for (uint32_t i = 0; i < all_count; i++)
-            if (all[i]->socket) {
-                conn_write(all[i], turn.data, turn.len);
-                frames_out += turn_frames;
-            }
+        fan_out();
         turn.len = 0;
         turn_frames = 0;
     }

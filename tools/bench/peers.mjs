@@ -83,9 +83,9 @@ export function peerReady(name) {
   return known[name];
 }
 
-/** Starts one. `frame`: length of a message, `page`: of the page. */
-export async function peerStart(name, { frame = 0, page = 1 } = {}) {
-  if (name === 'floor') return serverStart(name, [`${out}/floor`, '--frame', String(frame), '--page', String(page)]);
+/** Starts one. `frame`: length of a message, `page`: of the page, `sends`: the floor's way to send. */
+export async function peerStart(name, { frame = 0, page = 1, sends = 'plain', cores } = {}) {
+  if (name === 'floor') return serverStart(name, [`${out}/floor`, '--frame', String(frame), '--page', String(page), '--sends', sends], { cores });
   if (name === 'bun') return serverStart(name, [bunProgram, 'tools/bench/peer-bun.mjs', String(page)]);
   if (name === 'ws') return serverStart(name, ['node', 'tools/bench/peer-ws.mjs', 'build/npm-bench/ws', String(page)]);
   rmSync(`${out}/original.db`, { force: true });
