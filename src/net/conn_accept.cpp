@@ -109,6 +109,8 @@ void take(Conn *c) {
         if (uv_tcp_getpeername(&c->tcp, (sockaddr *)&sa, &len) != 0) return conn_end(c); // gone already
         c->peer = address_from_sockaddr((sockaddr *)&sa);
         uv_tcp_nodelay(&c->tcp, 1);
+        int bytes = http_send_buffer_bytes;
+        uv_send_buffer_size(&c->handle, &bytes);
     } else {
         c->peer.is_unix = true;
     }

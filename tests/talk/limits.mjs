@@ -2,6 +2,7 @@
 // bodies, slow ones, floods, too many sockets, connections, rooms.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { PASSWORD, call, http, online, parseResponses, raw, refused, register, tcp, ws, wsRefused } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { measured, sleep, test } from '../support/suite.mjs'
@@ -177,6 +178,11 @@ test('answers that nobody reads are not heaped up', async () => {
   await sleep(1500)
   const grown = server.rss() - before
   assert.ok(!measured || grown < 32 << 20, `${(grown / 1e6).toFixed(1)} MB for 10 connections that do not read`)
+  // Nor in the kernel, where each connection's buffer would grow to megabytes by itself.
+  const port = server.port.toString(16).toUpperCase().padStart(4, '0')
+  const queues = readFileSync('/proc/net/tcp', 'utf8').split('\n').map(l => l.trim().split(/\s+/)).filter(f => f[1]?.endsWith(`:${port}`) && f[3] === '01')
+  const longest = Math.max(...queues.map(f => parseInt(f[4], 16)))
+  assert.ok(queues.length >= 10 && longest > 0 && longest < 256 * 1024, `${queues.length} connections, at most ${longest} bytes wait in the kernel`)
   const [one, ...rest] = conns
   rest.forEach(conn => conn.destroy())
   one.socket.resume() // who reads late gets them all
