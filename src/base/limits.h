@@ -13,7 +13,7 @@ constexpr size_t upload_bytes_max = 10 * 1024 * 1024;  // a file
 constexpr uint32_t http_idle_ms_max = 60'000;          // keep-alive
 constexpr uint32_t http_headers_max = 64;              // fields in a head; chunk trailers are not kept
 constexpr size_t http_response_rest_max = 1024 * 1024; // a response waiting for a slow reader
-constexpr int http_send_buffer_bytes = 64 * 1024;      // SO_SNDBUF, which Linux doubles: a page of messages; by itself it would grow to megabytes for who reads nothing
+constexpr int http_send_buffer_bytes = 64 * 1024;      // SO_SNDBUF; Linux doubles it, and would let it grow to megabytes
 constexpr uint32_t http_write_ms_max = 60'000;         // a reader that takes nothing for so long is gone
 
 constexpr uint64_t arrivals_us_max = 2'000;            // of a turn, for requests: a thousand at once hold up no message
