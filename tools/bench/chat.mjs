@@ -117,7 +117,8 @@ async function stalled() {
 }
 
 async function resume() {
-  const seen = await once('ours', 'resume', ['--connections', 100, '--senders', 10, '--rate', 200, '--warm', 0.5, '--duration', quick ? 1 : 3, '--resume', 1000, '--behind', 100, '--repeat', quick ? 3 : 12]); // each is over after 20 messages; of five, the p99 would be the one that was worst
+  // Each coming back is over after some 20 messages: of five, the p99 would be the one message that was worst.
+  const seen = await once('ours', 'resume', ['--connections', 100, '--senders', 10, '--rate', 200, '--warm', 0.5, '--duration', quick ? 1 : 3, '--resume', 1000, '--behind', 100, '--repeat', quick ? 3 : 12]);
   if (!seen) return [];
   return [
     row('1,000 sockets come back at once, 100 messages behind: all ready, s', seen.resume_s, undefined, { high: seen.resume_max_s, own: true, most: 1 }),
