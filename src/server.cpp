@@ -292,7 +292,7 @@ static void close_handles() {
 static void stop_step(uint64_t now_ms) {
     bool late = now_ms >= stop_at_ms;
     if (stage == Stage::finishing && (late || !store_has_work(store))) {
-        sockets_turn(); // the last results
+        sockets_turn(true); // the last results
         sockets_close_all(1001, "the server is stopping");
         stage = Stage::closing;
     }

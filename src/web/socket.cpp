@@ -85,7 +85,7 @@ static void port_fail(uint64_t id) {
 void sockets_start(Hub *h, const SocketOptions &o) {
     sockets_hub = h;
     options = o;
-    sockets_turn_start();
+    sockets_turn_start(options.turn_sockets_min);
     sync_start(h, {.find = port_find, .queue = port_queue, .page = port_page, .wake = port_wake, .fail = port_fail});
 }
 
@@ -125,6 +125,7 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     }
     s->index = sockets_all_count;
     sockets_all[sockets_all_count++] = s;
+    sockets_list_changed();
     conn_set_owner(c, s);
     conn_set_authenticated(c);
     socket_mark_dirty(s); // the 101 waits, for `welcome` is most often there with it
@@ -144,6 +145,7 @@ void socket_closed(Conn *c) {
     *at = s->next_of_user;
     sockets_all[s->index] = sockets_all[--sockets_all_count];
     sockets_all[s->index]->index = s->index;
+    sockets_list_changed();
     reader_end(&s->reader);
     presence_leave(sockets_hub, user, clock_ms());
     session_touch(s->session); // it was in use until now, however silent: a program may only listen for a month

@@ -8,6 +8,7 @@
 struct SocketOptions {
     uint32_t sockets_max = sockets_max_default;
     uint32_t sockets_per_user_max = sockets_per_user_max_default;
+    uint32_t turn_sockets_min = 40; // served in each turn, if as many lack news: in that time those who wrote have their acknowledgement, and write again
 };
 
 void sockets_start(Hub *h, const SocketOptions &options);
@@ -24,8 +25,8 @@ void socket_closed(Conn *c);
 void sockets_of_session_close(Session *session);   // 4001
 void sockets_of_user_block(User *user);            // `blocked`, 4002
 
-// At the end of a loop turn, after the store's completions: every socket with news gets one write.
-void sockets_turn();
+// At the end of a loop turn, after the store's completions: sockets with news get one write each. Those who wrote always, of the others as many as are due; or all.
+void sockets_turn(bool to_all = false);
 // True when a socket waits for another turn at once.
 bool sockets_want_turn();
 // Everybody gets this close code (1001 at the stop).

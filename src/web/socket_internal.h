@@ -37,4 +37,5 @@ void socket_mark_dirty(Socket *s);      // it is looked at in this turn though t
 void socket_encode(const Socket *s, Buf &wire, std::string_view payload);
 void socket_update_pause(Socket *s);
 void socket_bury(Socket *s);            // whoever called may still hold it: it goes at the end of the turn
-void sockets_turn_start();
+void sockets_list_changed();            // one came or went
+void sockets_turn_start(uint32_t at_least);

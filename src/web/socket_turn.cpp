@@ -12,11 +12,22 @@
 static SocketList dirty_list;   // sockets to be looked at in this turn though the ring has nothing new
 static Socket *graveyard;       // linked by next_of_user
 static uint32_t first_served;   // rotates, so that nobody is always the last
-static uint64_t ring_seen;      // the ring's head when all were served
+static uint64_t ring_seen;      // the ring's head at the last look
+static uint32_t behind;         // sockets from `first_served` on that were not served since then
+static uint64_t served_us;      // when some of them last were,
+static uint64_t served_bytes;   // … and how far the ring's bytes went then
+static uint32_t turn_sockets_min;
 
-void sockets_turn_start() {
+void sockets_turn_start(uint32_t at_least) {
+    turn_sockets_min = at_least;
     ring_seen = sockets_hub->ring.head;
+    behind = 0;
     newcomers_free();
+}
+
+// Who closes is replaced by the last in the list, which may so have been passed over, and who comes makes it longer: once round from here.
+void sockets_list_changed() {
+    if (behind) behind = sockets_all_count;
 }
 
 void socket_mark_dirty(Socket *s) {
@@ -119,12 +130,26 @@ static void serve_authors(uint32_t marked) {
     }
 }
 
-// Everybody who is live and no newcomer. Returns how many there are.
-static uint32_t serve_settled() {
-    ring_seen = sockets_hub->ring.head;
-    if (++first_served >= sockets_all_count) first_served = 0;
-    uint32_t n = sockets_all_count, served = 0;
-    for (uint32_t i = 0; i < n; i++) {
+// A write costs nearly the same for one message and for a hundred. So while every turn brings news, a turn serves only a part of the sockets, each in its time; when a turn
+// brings none, more of them, until all have everything. Nobody waits longer than this, or until so much waits; and nobody where there is time, or newcomers wait too.
+constexpr uint64_t news_us_max = 8'000;
+constexpr uint64_t news_bytes_max = 16 * 1024; // more in one write saves little, and would not fit into the kernel's buffer (socket_send_buffer_bytes)
+
+static uint32_t part_due(bool is_news) {
+    uint64_t now_us = clock_us(), n = sockets_all_count, bytes = sockets_hub->ring.byte_head;
+    uint64_t part = turn_sockets_min, late = (now_us - served_us) * n / news_us_max, full = (bytes - served_bytes) * n / news_bytes_max;
+    served_us = now_us;
+    served_bytes = bytes;
+    if (newcomers_wait()) return behind;
+    if (is_news && late > part) part = late;
+    if (is_news && full > part) part = full;
+    return part < behind ? static_cast<uint32_t>(part) : behind;
+}
+
+// Of those who are live and no newcomers the next `count`. Returns how many there were.
+static uint32_t serve_settled(uint32_t count) {
+    uint32_t n = sockets_all_count, served = 0, i = 0;
+    for (; i < behind && served < count; i++) {
         uint32_t at = first_served + i < n ? first_served + i : first_served + i - n;
         if (at + 8 < sockets_all_count) __builtin_prefetch(&sockets_all[at + 8]->reader), __builtin_prefetch(sockets_all[at + 8]);
         if (at + 4 < sockets_all_count) conn_prefetch(sockets_all[at + 4]->conn);
@@ -132,8 +157,10 @@ static uint32_t serve_settled() {
         served++;
         serve(sockets_all[at]);
     }
-    // Who closes is replaced by the last in the list, which may so have been passed over: once more round.
-    if (sockets_all_count != n) ring_seen--;
+    if (sockets_all_count == n) behind -= i;
+    first_served += i + (behind == 0); // or the same one would always be the first
+    if (first_served >= n) first_served -= n;
+    if (first_served >= sockets_all_count) first_served = 0;
     return served;
 }
 
@@ -164,7 +191,7 @@ static void settle(ConnId id) {
     if (s->reader.cursor != sockets_hub->ring.head) socket_mark_dirty(s); // the news may have been before
 }
 
-void sockets_turn() {
+void sockets_turn(bool to_all) {
     static uint64_t share_us; // what newcomers may take of a turn: as much as those who were there took, or all when nobody was
     if (sockets_crowded.count && !store_is_crowded(sockets_hub->store)) hear_the_crowd();
     newcomers_settle(clock_ms(), settle);
@@ -172,10 +199,14 @@ void sockets_turn() {
     if (ring_seen != sockets_hub->ring.head) {
         uint64_t begin_us = clock_us();
         serve_authors(marked);
-        bool alone = !serve_settled();
+        ring_seen = sockets_hub->ring.head;
+        behind = sockets_all_count;
+        bool alone = !serve_settled(to_all ? behind : part_due(true));
         uint64_t took_us = clock_us() - begin_us;
         share_us = alone ? UINT64_MAX : took_us > arrivals_us_max ? took_us : arrivals_us_max;
         newcomers_news();
+    } else if (behind) {
+        serve_settled(to_all ? behind : part_due(false));
     }
     serve_marked(marked);
     newcomers_serve(share_us, serve_newcomer);
@@ -186,4 +217,4 @@ void sockets_turn() {
     }
 }
 
-bool sockets_want_turn() { return dirty_list.count > 0 || ring_seen != sockets_hub->ring.head || newcomers_wait(); }
+bool sockets_want_turn() { return dirty_list.count > 0 || behind > 0 || ring_seen != sockets_hub->ring.head || newcomers_wait(); }

@@ -50,7 +50,7 @@ void server_start(const ServerOptions &options) {
     net_start(&loop, {.connections_max = 200, .origins = {}}, {.request = api_request, .text = socket_text, .writable = socket_writable, .closed = socket_closed});
     ws_set_deflate(DeflateMode::off);
     api_start(&hub);
-    sockets_start(&hub, {.sockets_max = 64, .sockets_per_user_max = options.sockets_per_user_max});
+    sockets_start(&hub, {.sockets_max = 64, .sockets_per_user_max = options.sockets_per_user_max, .turn_sockets_min = 2});
     ListenAddress where = {};
     uint16_t port;
     promise(address_parse("127.0.0.1", &where.address) && net_listen(where, &port) == 0, "the net does not listen");
@@ -111,7 +111,7 @@ void server_stop() {
     hub_flush_marks(&hub);
     for (uint32_t i = 0; i < 1000 && store_has_work(store); i++) server_turn();
     if (!server_is_up) return; // it crashed on the way
-    sockets_turn();
+    sockets_turn(true);
     sockets_close_all(1001, "the server is stopping");
     for (uint32_t i = 0; i < 5; i++) server_turn();
     if (!server_is_up) return;
