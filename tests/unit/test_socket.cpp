@@ -283,6 +283,12 @@ static void who_does_not_take_answers_is_not_heard(void **) {
 
 // --- the order in which a turn serves
 
+// As if they had been here for a while (test_newcomers.cpp has who has just come).
+static void nobody_is_new() {
+    for (uint32_t i = 0; i < sockets_all_count; i++) sockets_all[i]->newcomer = false;
+    newcomers_free();
+}
+
 constexpr int crowd = 8;
 static User *people[crowd];
 static ConnId places[crowd];
@@ -309,9 +315,7 @@ static void crowd_comes() {
     };
     until([&] { return ready() == crowd && !sockets_want_turn(); }, "all to be ready");
     assert_int_equal(sockets_count(), crowd);
-    // As if they had been here for a while (test_newcomers.cpp has who has just come).
-    for (uint32_t i = 0; i < sockets_all_count; i++) sockets_all[i]->newcomer = false;
-    newcomers_free();
+    nobody_is_new();
 }
 
 // There is news for each of them; one turn. Who was served, in order.
@@ -366,6 +370,80 @@ static void writers_are_served_first(void **) {
     buf_free(written);
 }
 
+// --- while every turn brings news, a turn serves a part of the sockets: here one, and who wrote
+
+static int setup_one_by_one(void **) {
+    begin({.turn_sockets_min = 1});
+    return 0;
+}
+
+static void tell_all(int number, size_t padding = 0) {
+    ScopedBuf payload;
+    buf_printf(payload, "number %d.%*s", number, (int)padding, "");
+    ring_push(&hub.ring, 0, {}, buf_view(payload));
+}
+
+static bool has_number(const Tab &t, int number) {
+    char text[32];
+    snprintf(text, sizeof text, "number %d.", number);
+    return has(t, text);
+}
+
+// Two turns with news, the second at once after the first: then some lack it.
+static void tell_some(int number) {
+    tell_all(number - 1);
+    sockets_turn();
+    tell_all(number);
+    sockets_turn();
+}
+
+static void all_have(Tab *const *all, uint32_t open, int number) {
+    while (sockets_want_turn()) sockets_turn();
+    for (uint32_t i = 0; i < open; i++)
+        check(count_of(*all[i], "number ") > 0 && has_number(*all[i], number - 1) && has_number(*all[i], number), "tab %u of %u lacks number %d", i, open, number);
+}
+
+static void nobody_is_passed_over(void **) {
+    Tab *all[8];
+    uint32_t open = 0;
+    int number = 0;
+    // One that comes between two turns makes the list longer …
+    while (open < 8) {
+        uint32_t had = open;
+        if (open > 1) tell_some(number += 2);
+        open_tab(*(all[open++] = &a_tab()), tokens[0]);
+        if (had > 1) all_have(all, had, number);
+        until_has(*all[had], "\"ready\"");
+        until([] { return !sockets_want_turn(); }, "quiet");
+        nobody_is_new();
+    }
+    // … and who closes is replaced by the last, which may not have been served yet when the one who closes was.
+    while (open > 2) {
+        tell_some(number += 2);
+        sockets_turn(); // one more has it
+        uint32_t gone = open - 1;
+        while (gone > 0 && !has_number(*all[gone], number)) gone--;
+        conn_abort(conn_get(all[gone]->id));
+        all[gone] = all[--open];
+        all_have(all, open, number);
+    }
+}
+
+static void much_news_waits_for_nobody(void **) {
+    Tab *all[6];
+    for (Tab *&t : all) online(*(t = &a_tab()), tokens[1]);
+    until([] { return !sockets_want_turn(); }, "quiet");
+    nobody_is_new();
+    tell_all(1);
+    sockets_turn();
+    tell_all(2, 16 * 1024); // more than one write should carry: all have it with this turn, however soon it comes
+    sockets_turn();
+    for (Tab *t : all) assert_true(has_number(*t, 2));
+    tell_all(3);
+    sockets_turn(true); // the last one before the end
+    for (Tab *t : all) assert_true(has_number(*t, 3));
+}
+
 int main() {
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -385,6 +463,8 @@ int main() {
         test(who_does_not_take_answers_is_not_heard),
         test(each_is_the_first_in_its_turn),
         test(writers_are_served_first),
+        cmocka_unit_test_setup_teardown(nobody_is_passed_over, setup_one_by_one, teardown),
+        cmocka_unit_test_setup_teardown(much_news_waits_for_nobody, setup_one_by_one, teardown),
     };
     return cmocka_run_group_tests_name("socket", tests, nullptr, nullptr);
 }
