@@ -149,6 +149,7 @@ static uint32_t part_due(bool is_news) {
 // Of those who are live and no newcomers the next `count`. Returns how many there were.
 static uint32_t serve_settled(uint32_t count) {
     uint32_t n = sockets_all_count, served = 0, i = 0;
+    if (first_served >= n) first_served = 0; // some have gone since
     for (; i < behind && served < count; i++) {
         uint32_t at = first_served + i < n ? first_served + i : first_served + i - n;
         if (at + 8 < sockets_all_count) __builtin_prefetch(&sockets_all[at + 8]->reader), __builtin_prefetch(sockets_all[at + 8]);
@@ -160,7 +161,6 @@ static uint32_t serve_settled(uint32_t count) {
     if (sockets_all_count == n) behind -= i;
     first_served += i + (behind == 0); // or the same one would always be the first
     if (first_served >= n) first_served -= n;
-    if (first_served >= sockets_all_count) first_served = 0;
     return served;
 }
 

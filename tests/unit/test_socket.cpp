@@ -429,6 +429,23 @@ static void nobody_is_passed_over(void **) {
     }
 }
 
+// Whoever is to be the first next time may be gone by then, with so many others that there is no such place any more.
+static void a_place_that_is_gone_is_no_beginning(void **) {
+    Tab *all[6];
+    for (Tab *&t : all) open_tab(*(t = &a_tab()), tokens[0]);
+    for (Tab *t : all) until_has(*t, "\"ready\"");
+    until([] { return !sockets_want_turn(); }, "quiet");
+    nobody_is_new();
+    for (int number = 1; number <= 6 + 3; number++) {
+        tell_all(number);
+        while (sockets_want_turn()) sockets_turn();
+        for (Tab *t : all)
+            if (conn_get(t->id)) check(has_number(*t, number), "a tab lacks number %d", number);
+        if (number == 4) // the fifth is to be the first
+            for (int i = 2; i < 6; i++) conn_abort(conn_get(all[i]->id));
+    }
+}
+
 static void much_news_waits_for_nobody(void **) {
     Tab *all[6];
     for (Tab *&t : all) online(*(t = &a_tab()), tokens[1]);
@@ -464,6 +481,7 @@ int main() {
         test(each_is_the_first_in_its_turn),
         test(writers_are_served_first),
         cmocka_unit_test_setup_teardown(nobody_is_passed_over, setup_one_by_one, teardown),
+        cmocka_unit_test_setup_teardown(a_place_that_is_gone_is_no_beginning, setup_one_by_one, teardown),
         cmocka_unit_test_setup_teardown(much_news_waits_for_nobody, setup_one_by_one, teardown),
     };
     return cmocka_run_group_tests_name("socket", tests, nullptr, nullptr);
