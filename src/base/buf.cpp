@@ -29,6 +29,12 @@ void mem_start() {
 #endif
 }
 
+void mem_trim() {
+#ifdef M_TRIM_THRESHOLD
+    malloc_trim(0);
+#endif
+}
+
 void *mem_alloc(size_t bytes) {
     void *memory = malloc(bytes == 0 ? 1 : bytes);
     if (memory == nullptr) memory_gone();

@@ -15,6 +15,8 @@ struct Buf {
 
 // Says how much of what is freed stays with the process. Once, at the start of the program.
 void mem_start();
+// Gives back to the system what is free, wherever it lies. Milliseconds: after much has been freed.
+void mem_trim();
 // malloc, calloc, realloc that never return null. Free with free().
 void *mem_alloc(size_t bytes);
 void *mem_zero(size_t bytes);

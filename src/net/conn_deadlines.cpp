@@ -124,6 +124,7 @@ void deadline_tick() {
     tick = (tick + 1) % wheel_slots;
     ticked_ms = net_now();
     pings_left = pings_per_turn_max;
+    budget_tick();
     // Taken off one by one: looking at one may end others of the same slot. Nobody is linked into this slot meanwhile, the
     // soonest is the next.
     while (wheel[tick] != nullptr) {

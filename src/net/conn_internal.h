@@ -121,6 +121,7 @@ struct Net {
     Buf answer_head; // of the answer that is being made
     size_t held_bytes; // the sum of `holds`
     size_t room_at;    // above this budget_make_room has something to do
+    size_t held_most;  // since memory was given back to the system
     bool started, stopping, reading_stopped;
 };
 extern Net net;
@@ -174,6 +175,7 @@ void budget_note(Conn *c);                            // what it holds may have 
 bool budget_allows(const Conn *c, size_t more);       // may it hold so many bytes more?
 bool budget_is_spent();                               // then nobody is read
 void budget_make_room();
+void budget_tick();                                   // once a second
 
 // --- conn_deadlines.cpp
 void deadline_start();

@@ -1,11 +1,11 @@
 // Promise: memory stays under the bound that is printed at the start, whatever strangers make it hold: thousands of requests and messages that are never
 // finished, and answers that nobody takes. Who holds most for longest is refused with 503 or closed 1013 (PROTOCOL §3.4, §4), good clients are served
-// all the while, and when the strangers have gone nothing is held any more.
+// all the while, and when the strangers have gone nothing is held any more, and the system has the memory back.
 
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { metric, register } from '../support/client.mjs'
-import { bound, peak } from '../flood/memory.mjs'
+import { bound, peak, resident } from '../flood/memory.mjs'
 import { goodClients } from '../flood/good.mjs'
 import { startServer } from '../support/server.mjs'
 import { encodeFrame } from '../support/socket.mjs'
@@ -16,7 +16,7 @@ const MANY = 1600 // each with 60 KB: 96 MB, of 64 that they may hold
 
 const server = await startServer({ args: ['--max-sockets-per-user', '10000'] })
 const mob = await register(server, 'mob'), good = await goodClients(server)
-const limit = 64 << 20
+const limit = 64 << 20, small = resident(server)
 
 /** Opens `many` connections that write `begin`, and then `more` when they have been answered (`answered`) or at once. What they were told is counted. */
 async function attack(begin, more, { many = MANY, answered = false, read = true } = {}) {
@@ -56,6 +56,7 @@ async function beside(act) {
   if (measured) assert.ok(peak(server) <= bound(server), `${peak(server)} of ${bound(server)} bytes`)
   sockets.forEach(s => s.destroy())
   await eventually('nothing is held', async () => (await metric(server, 'connections_bytes')) < 100_000)
+  if (measured) await eventually('the system has it back', async () => resident(server) < small + (peak(server) - small) / 4)
   console.log(`# most held ${(most / 1e6).toFixed(1)} MB, peak ${(peak(server) / 1e6).toFixed(1)} of ${(bound(server) / 1e6).toFixed(0)} MB, ${shed} sent away`)
   return told
 }
