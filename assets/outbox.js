@@ -9,6 +9,7 @@ import { recall, keep } from './dom.js';
 const ANSWER = 15000;         // no answer for so long: the same nonce again
 
 const entries = new Map();    // nonce → {nonce, room, text, reply, time, seq, tab, failed}
+const stored = new Set();     // nonces that came back: what another tab keeps may be heard of after that
 let prefix = null;
 let tab = '';
 let flying = null;            // {nonce, since}
@@ -52,7 +53,7 @@ function readAll() {
       const key = localStorage.key(i);
       if (!key.startsWith(prefix)) continue;
       const e = parse(localStorage.getItem(key));
-      if (e) entries.set(e.nonce, e);
+      if (e && !stored.has(e.nonce)) entries.set(e.nonce, e);
     }
   } catch (e) { /* no storage: what is typed lives as long as the page */ }
 }
@@ -120,7 +121,10 @@ function tick() {
 
 // The message has come back: it is stored. Any tab's copy of the entry goes.
 export function acknowledge(m) {
-  if (!m.nonce || !isMe(m.sender) || !prefix || !entries.has(m.nonce)) return;
+  if (!m.nonce || !isMe(m.sender) || !prefix) return;
+  stored.add(m.nonce);
+  if (stored.size > 99) stored.delete(stored.values().next().value);
+  if (!entries.has(m.nonce)) return;
   tries = 0;
   remove(m.nonce);
 }

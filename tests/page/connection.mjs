@@ -84,6 +84,29 @@ test('a page that was asleep gets what it missed, in its place', async () => {
   assert.deepEqual((await texts(bob)).slice(-6), ['missed 0', 'missed 1', 'missed 2', 'missed 3', 'missed 4', 'from under the stone'])
 }, { timeout: 40_000 })
 
+test('a message is shown once though another tab tells later that it was on its way', async () => {
+  const second = await alice.context().newPage()
+  await second.goto(`${server.url}/`)
+  await ready(second)
+  await second.evaluate(() => {
+    const set = Storage.prototype.setItem
+    Storage.prototype.setItem = function (key, value) {
+      if (key.startsWith('cb.out.')) window.kept = [key, value]
+      return set.call(this, key, value)
+    }
+  })
+  await say(second, 'heard of twice')
+  await message(alice, 'heard of twice').first().waitFor()
+  await ticked(second, 'heard of twice', 'seen')
+  await alice.evaluate(() => { window.heard = new Promise(done => addEventListener('storage', e => { if (e.newValue) done() })) })
+  await second.evaluate(() => localStorage.setItem(...window.kept))
+  await alice.evaluate(() => window.heard)
+  await alice.evaluate(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))))
+  assert.equal(await message(alice, 'heard of twice').count(), 1)
+  await second.evaluate(() => localStorage.removeItem(window.kept[0]))
+  await second.close()
+}, { timeout: 30_000 })
+
 test('two tabs of one person stay in step, and neither throws the other out', async () => {
   const second = await alice.context().newPage()
   await second.goto(`${server.url}/`)
