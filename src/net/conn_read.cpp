@@ -38,6 +38,9 @@ void peer_has_shut(Conn *c) {
     case ConnState::request:
     case ConnState::answer: return;
     case ConnState::gone: return;
+    case ConnState::closing:
+        if (c->out != nullptr || c->queue.len != 0) return; // ws_sent ends it, or the deadline
+        [[fallthrough]];
     default:
         if (c->held.len == 0) conn_end(c);
     }
