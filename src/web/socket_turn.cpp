@@ -1,4 +1,4 @@
-// The end of a turn: who is written to, and in which order. Those who wrote; then those who were there; then who has something else to be told or is on the way to the
+// The end of a turn: who is written to, and in which order. Those who wrote; then those who were there, a part of them while every turn brings news; then who has something else to be told or is on the way to the
 // present; then who has just come (newcomers.h). The last two have a bounded part of it, and the rest of them is served in the next one.
 #include "web/socket_internal.h"
 
