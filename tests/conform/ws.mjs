@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
-import { test, random } from '../support/suite.mjs'
+import { sleep, test, random } from '../support/suite.mjs'
 import { F, Peer, WAYS, cutAt, full, startEcho, tell, told, u16 } from '../support/peer.mjs'
 
 const echo = await startEcho()
@@ -204,6 +204,20 @@ test('hundreds of small messages in one write come back in order', async () => {
   const wanted = Array.from({ length: n }, (_, i) => `text m${i}`)
   assert.equal(await tell(echo, [...Array.from({ length: n }, (_, i) => F.text(`m${i}`)), F.close(1000)], WAYS.whole), [...wanted, 'close 1000', 'end'].join(', '))
 })
+
+test('who shuts its side and then reads slowly gets all of its answer, and the close frame', async () => {
+  // More than the kernel takes on both sides, and of many lengths: some fill its buffer to the brim, and leave no room for the close.
+  const longest = filler(540_000)
+  await Promise.all(Array.from({ length: 40 }, async (_, i) => {
+    const text = longest.subarray(0, 500_000 + i * 997)
+    const peer = await new Peer(echo).open()
+    peer.tcp.pause()
+    peer.tcp.end(Buffer.concat([F.text(text), F.close(1000)]))
+    await sleep(200)
+    peer.tcp.resume()
+    assert.equal(await peer.all(), `${told('text', text)}, close 1000, end`, `${text.length} bytes`)
+  }))
+}, { timeout: 30_000 })
 
 test('what is no handshake gets no WebSocket', async () => {
   const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n', version = 'Sec-WebSocket-Version: 13\r\n', both = 'Upgrade: websocket\r\nConnection: Upgrade\r\n'
