@@ -193,12 +193,12 @@ mutate: ## flip COUNT=200 conditions one at a time (SEED=1): do the quick tests 
 	tools/deps --test
 	tools/mutate
 
-cppcheck: $(OUT)/gen/version.h ## cppcheck over src/
+cppcheck: $(OUT)/gen/version.h $(OUT)/gen/common_passwords.h ## cppcheck over src/
 	@tools/deps --tools cppcheck=cppcheck
 	cppcheck --quiet --std=c++20 --language=c++ --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
 	    -Isrc -I$(OUT) -I$(OUT)/gen --suppress=missingIncludeSystem --suppressions-list=tests/suppressions/cppcheck src
 
-tidy: $(OUT)/gen/version.h $(DEPS_STAMP) cppcheck ## clang-tidy, cppcheck and the house rules (tools/tidy)
+tidy: $(OUT)/gen/version.h $(OUT)/gen/common_passwords.h $(DEPS_STAMP) cppcheck ## clang-tidy, cppcheck and the house rules (tools/tidy)
 	@tools/deps --tools clang-tidy=clang-tidy
 	@tools/tidy
 	@tools/clang-tidy $(LANGUAGE) $(WARNINGS) $(CPPFLAGS) $(HARDEN)
@@ -322,7 +322,10 @@ $(OUT)/gen/embedded.cpp: tools/embed $(OUT)/gen/list $(ASSETS) $(SCHEMA)
 	@tools/embed $(OUT)/gen $(ASSETS)
 $(OUT)/gen/embedded.S: $(OUT)/gen/embedded.cpp ;
 
-COMPILE_DEPENDS = $(OBJ)/commands $(DEPS_STAMP) | $(OUT)/gen/version.h
+$(OUT)/gen/common_passwords.h: tools/passwords src/chat/passwords.txt $(DEPS_STAMP)
+	@tools/passwords $(@D) $(DEPS)/src/django/common-passwords.txt.gz src/chat/passwords.txt
+
+COMPILE_DEPENDS = $(OBJ)/commands $(DEPS_STAMP) | $(OUT)/gen/version.h $(OUT)/gen/common_passwords.h
 $(OBJ)/gen/embedded.o: $(OUT)/gen/embedded.cpp $(COMPILE_DEPENDS)
 	@mkdir -p $(@D)
 	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<

@@ -6,121 +6,9 @@
 #include "base/crypto.h"
 #include "base/limits.h"
 #include "base/unicode.h"
+#include "chat/passwords.h"
 
 namespace {
-
-// What attackers try first: words that people lengthen by a few digits or signs. One text and not a table, whose pointers the loader would have to set; it is looked through
-// once a registration. Written by hand.
-constexpr char common_words[] =
-    " "
-    "aaaaaaaa aaaaaaaaaa aaalllaaa aabbccdd aal2 aaron abcd abcdabcd abcdefgh abcdefghi abcdefghij abcdel abcl abcl2 abigail access adidas admin "
-    "adminadmin administrator adminl adminl2 al2e al2ea al2eas alb2ced alexander alexandra alexis als2def alyssa amanda america andrea andrew angel "
-    "angela angels anthony apple apples arsenal as asdf asdfasdf asdfgh asdfghjk asdfghjkl asdfqwer ashley asshole austin autumn azerty azertyui "
-    "azertyuiop babyboy babygirl badboy bailey banana barbie barcelona baseball basketball batman beautiful benjamin bitch blahblah blessed blink "
-    "bonjour booboo brandon brittany bubbles business buster butter buttercup butterfly california cameron canada carlos carolina caroline carpenter "
-    "casper celtic challenge champion changeme charlie charlotte chatchat chatroom chatterbox cheerleader cheese chelsea cherry chester chevrolet "
-    "chicken china chocolate chris christian christmas christopher claudia cocacola coffee comanche computer concrete contrasena cookie corvette "
-    "courtney cowboy cowboys creative cristina crusader crystal cupcake daddy dancing daniel daniela danielle darkness darkstar david december default "
-    "delicious dennis destiny diamond diego dinosaur director discovery doctorwho dolphin dolphins donald dragon dreamer eagles easter ee eeaa "
-    "einstein electric elephant elizabeth eminem emmanuel english enterprise estrella eternity explorer facebook fatima favorite february federico "
-    "fernando ferrari fireball firebird fishing fitness florida flower flowers fluffy football forever fountain france francisco frank freddy frederic "
-    "freedom friend friends fuckoff fuckyou gabriel gabriela gandalf gangster garfield geheim george germany geronimo giants ginger giovanni golden "
-    "golfer google gorgeous graduate grandma greatest greenday guest guestguest guitar gunner hallo hallohallo hammer hannah happy hardcore harley "
-    "harrypotter heather hellfire hello hellohello hellokitty helloworld highland hockey hollywood homework honda honey horses house hunter hurricane "
-    "iceman ilovegod iloveme iloveu iloveyou india infinity instagram internet iphone ironman isabella jackass jackson jaguar jamaica january jasmine "
-    "jason jennifer jeremy jessica jesus jesuschrist johnny jonasbrothers jonathan jordan joseph joshua junior justice justin juventus katherine "
-    "kawasaki killer kimberly kingkong kitten knight l lacrosse ladybug lakers lauren lavender legend leonardo letmein linda linkedin liverpool "
-    "lkjhgfdsa ll login loginlogin lollipop london lorenzo losenord loulou love lovelove lovely loveme lovers loveyou lozinka lucky macintosh madison "
-    "madonna maggie magnolia manchester marathon margarita mariana marina marine marlboro marshall martin marvin master matrix matthew maverick "
-    "maxwell megadeth melissa memphis mercedes mercury merlin metallica mexico michael michelle mickey midnight miguel miller minecraft miracle "
-    "mitchell mnbvcxz mommy money monika monkey monster montana moonlight morgan morpheus motdepasse mother motorola mountain mozart mudar murphy "
-    "music musician mustang mylove mypassword napoleon naruto natalia natalie natasha nathan natural nebraska newcastle newyork nicholas nicole ninja "
-    "nintendo nirvana nopassword nosferatu notebook nothing november o october oo operator orange overlord packers pakistan panasonic pantera panther "
-    "paradise paris parola pass passat passaword passl passl2 passpass passport password password1 passwords passwort patricia peaches peanut penelope "
-    "penguin pepper peterpan phantom phoenix picasso pikachu platinum playboy player please pleasure poiuytrewq pokemon police porsche poseidon "
-    "precious president preston pretty princesa princess pumpkin purple pussy pyramid q2weear q2weearst q2weearst6y qaz2wsx qaz2wsxeedc qazwsx "
-    "qazwsxedc qazxsw qlw2eer qlw2eerat qqqqqqqq qwe qweasd qweasdzxc qwel2eqwe qweqweqwe qwer qwerasdf qwerqwer qwert qwerty qwertyl qwertyl2 "
-    "qwertyui qwertyuiop qwertz qwertzui qwertzuiop rabbit rachel raiders rainbow rammstein ranger rangers rasputin realmadrid rebecca redskins redsox "
-    "remember republic richard richmond roadrunner robert rocket rockstar ronaldo root rootroot rosebud running russia s s6 s6qwerty s6t sa sabrina "
-    "salasana samantha sammy samsung sandra sandwich santaclaus santiago sasuke sayang scarface schatz scooby scooter scorpion scotland sebastian "
-    "secret security senha september serenity server seven sexy sexysexy shadow shamrock shannon shithead silver silverado simple simpsons skateboard "
-    "skater skywalker slayer slipknot smackdown smokey snickers snoopy snowball soccer softball soleil solution something sommer sophie southern "
-    "spartan spider spiderman spitfire spring sqwert ss stalker stargate startrek starwars steelers stella stephanie steven strawberry summer "
-    "sunflower sunshine superman supernova superstar sweetheart sweetie sweetpea sweety swordfish tamara taylor teacher teamo temp temporary tennis "
-    "tequiero teresa terminator test teste tester testing testl testtest thailand thomas thunder thunderbird tiger tigers tigger timberland time "
-    "tinkerbell titanic tomcat toor topsecret tottenham toyota triangle trinity triumph trumpet trustno turtle twilight unicorn universe university "
-    "user vacation valentin valentina valentine vampire vanessa veronica victor victoria viking vincent violet virginia vladimir volleyball wachtwoord "
-    "warcraft warhammer warrior waterfall welcome welkom westside whatever whatsapp wildcats william willow wilson windows winner winter wizard "
-    "wolfgang wolverine wonderful wrestling xavier xxxxxxxx yamaha yankees yellow yesterday youtube zaql2wsx zaqlxsw zaqlzaq zelda zeppelin zxcv "
-    "zxcvasdf zxcvbnm zzzzzzzz ";
-// Ways over the keyboard, and through the alphabet; forwards and backwards.
-constexpr const char walks[] = "1234567890 abcdefghijklmnopqrstuvwxyz qwertyuiop asdfghjkl zxcvbnm qwertzuiop yxcvbnm azertyuiop qsdfghjklm wxcvbn "
-                               "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p zaq1xsw2cde3vfr4bgt5nhy6mju7 1q2w3e4r5t6y7u8i9o0p q1w2e3r4t5y6u7i8o9p0 147258369 159753 741852963 789456123 "
-                               "123654789 qazwsxedcrfvtgbyhnujm 0123456789 11223344556677889900 13579246801357 24681357902468";
-
-bool letter(char c) { return (c >= 'a' && c <= 'z') || (unsigned char)c >= 0x80; }
-
-char plain(char c) {
-    static const char written[] = "@43!10$57", meant[] = "aaellosst"; // p@55w0rd
-    const char *at = c ? strchr(written, c) : nullptr;
-    return at ? meant[at - written] : c;
-}
-
-bool is_word(std::string_view text) {
-    ScopedBuf wanted;
-    buf_add_char(wanted, ' ');
-    for (char c : text) buf_add_char(wanted, plain(c));
-    buf_add_char(wanted, ' ');
-    bool found = std::string_view(common_words).find(buf_view(wanted)) != std::string_view::npos;
-    memory_wipe(buf_view(wanted));
-    return found;
-}
-
-// A word with at most four signs before and behind it.
-bool is_lengthened_word(std::string_view text) {
-    if (is_word(text)) return true;
-    for (int i = 0; i < 4 && !text.empty() && !letter(text.back()); i++) {
-        text.remove_suffix(1);
-        if (is_word(text)) return true;
-    }
-    for (int i = 0; i < 4 && !text.empty() && !letter(text.front()); i++) text.remove_prefix(1);
-    return is_word(text);
-}
-
-// "asdfasdf", "11111111", "12312312": at most four signs, again and again.
-bool is_repetition(std::string_view text) {
-    for (size_t period = 1; period <= 4; period++) {
-        size_t same = period;
-        while (same < text.size() && text[same] == text[same - period]) same++;
-        if (same == text.size()) return true;
-    }
-    return false;
-}
-
-size_t walk_length(std::string_view text, int step) {
-    size_t longest = 0;
-    for (size_t begin = 0; begin < sizeof walks - 1; begin++) {
-        size_t n = 0;
-        for (size_t at = begin; n < text.size() && at < sizeof walks - 1 && walks[at] == text[n] && text[n] != ' '; at += (size_t)step) n++;
-        if (n > longest) longest = n;
-    }
-    return longest;
-}
-
-// "qwertyuiop", "1qaz2wsx", "qweasdzxc", "87654321", "abcd1234": ways of at least three keys, of which two may be left at the end.
-bool is_walk(std::string_view text) {
-    while (text.size() > 2) {
-        size_t on = walk_length(text, 1), back = walk_length(text, -1), n = on > back ? on : back;
-        size_t same = 1;
-        while (same < text.size() && text[same] == text[0]) same++;
-        if (same > n) n = same;
-        if (n < 3) return false;
-        text.remove_prefix(n);
-    }
-    return true;
-}
-
-bool password_common(std::string_view folded) { return is_repetition(folded) || is_walk(folded) || is_lengthened_word(folded); }
 
 bool name_char(int32_t c) { return unicode_is_letter_or_digit(c) || c == '_' || c == '-' || c == '.'; }
 
@@ -191,7 +79,7 @@ Err rules_password(std::string_view password, std::string_view username) {
     ScopedBuf nfc, folded, folded_username;
     if (!unicode_nfc(password, nfc) || !unicode_fold_key(password, folded) || !unicode_fold_key(username, folded_username)) return Err::bad_password;
     size_t chars = utf8_count(buf_view(nfc));
-    bool good = chars >= password_chars_min && chars <= password_chars_max && buf_view(folded) != buf_view(folded_username) && !password_common(buf_view(folded));
+    bool good = chars >= password_chars_min && chars <= password_chars_max && buf_view(folded) != buf_view(folded_username) && !password_is_common(buf_view(folded));
     memory_wipe(buf_view(nfc));
     memory_wipe(buf_view(folded));
     return good ? Err::ok : Err::bad_password;

@@ -108,7 +108,7 @@ static void passwords(void **) {
         {"dragonfly over the lake", "alice", true},
         {"monkey-wrench", "alice", true},
         {"hunter2 and I", "alice", true},
-        {"4815162342", "alice", true},
+        {"4815162343", "alice", true},
         {"x7#kQ9!", "alice", false},
         {"", "alice", false},
         {repeat("zq7x ", 25, "abcd"), "alice", false},
@@ -117,7 +117,7 @@ static void passwords(void **) {
         {"alexandria", "alexandria", false},
         {"ALEXandria", "alexANDRIA", false},
         {"alex" ZWSP "andria", "alexandria", false},
-        {"alexandria1", "alexandria", true},
+        {"tarrasque1", "tarrasque", true},
         {"password", "alice", false},
         {"PassWord", "alice", false},
         {"\xef\xbd\x90" "assword", "alice", false}, // fullwidth p
@@ -139,6 +139,13 @@ static void passwords(void **) {
         {"chatterbox", "alice", false}, // ourselves
         {"zaq1zaq1", "alice", false},
         {"iloveyou", "alice", false},
+        {"michigan", "alice", false}, // of the list of leaked ones
+        {"4815162342", "alice", false},
+        {"Christmas24!", "alice", false},
+        {"fktrcfylh", "alice", false},
+        {"contrase\xc3\xb1" "a", "alice", true}, // lists are of ASCII
+        {"Contrasena1", "alice", false}, // the last of ours that begins so
+        {"youtube2024", "alice", false},
         {"00000000", "alice", false}, // one sign
         {"zzzzzzzz", "alice", false},
         {"aeio\xcc\x81u\xcc\x81" "123", "alice", true},
