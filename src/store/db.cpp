@@ -32,7 +32,9 @@ alignas(16) static char heap_memory[heap_bytes];
 
 static sqlite3_mem_methods heap;     // what SQLite would have taken; from here on for all that is no page
 static sqlite3_mutex *pages_mutex;   // guards the next two: connections of several threads take pages
-static void *pages_free;             // each begins with the address of the next
+static struct FreePage {
+    FreePage *next;
+} *pages_free;
 static int pages_touched;
 static int page_place;
 
@@ -42,7 +44,7 @@ static void *memory_take(int bytes) {
     if (bytes <= db_page_bytes || bytes > page_place) return heap.xMalloc(bytes);
     sqlite3_mutex_enter(pages_mutex);
     void *p = pages_free;
-    if (p) memcpy(&pages_free, p, sizeof p);
+    if (p) pages_free = pages_free->next;
     else if (pages_touched < page_places) p = page_memory + page_place * pages_touched++;
     sqlite3_mutex_leave(pages_mutex);
     return p ? p : heap.xMalloc(bytes);
@@ -51,8 +53,9 @@ static void *memory_take(int bytes) {
 static void memory_give(void *p) {
     if (!is_page(p)) return heap.xFree(p);
     sqlite3_mutex_enter(pages_mutex);
-    memcpy(p, &pages_free, sizeof p);
-    pages_free = p;
+    auto *page = static_cast<FreePage *>(p);
+    page->next = pages_free;
+    pages_free = page;
     sqlite3_mutex_leave(pages_mutex);
 }
 
