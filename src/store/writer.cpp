@@ -17,9 +17,9 @@
 // the writer's connection and between batches, copies what came meanwhile, so that the next commit begins the log anew.
 constexpr uint32_t checkpoint_frames = 4 * 256;  // 4 MiB: copied into the database
 constexpr uint32_t checkpoint_step = 256;        // 1 MiB more until the next try, when readers kept the last one from ending
-constexpr uint32_t restart_slow_frames = 19 * 128; // 9.5 MiB: on a slow disk the short half is put off until here
-constexpr uint32_t restart_frames = 10 * 256;    // 10 MiB: batches wait for the copying, and the writer for the readers, so that with one more
-                                                 // batch it stays under 16
+constexpr uint32_t restart_slow_frames = 25 * 128; // 12.5 MiB: on a slow disk the short half is put off until here
+constexpr uint32_t restart_frames = 13 * 256;    // 13 MiB: batches wait for the copying, and the writer for the readers
+constexpr uint32_t log_frames_max = 16 * 256;    // 16 MiB: what batch_room leaves to a batch ends here
 constexpr size_t batch_text_max = 1024 * 1024;   // a batch of the longest messages alone would be larger than that
 constexpr uint32_t commit_sample_us_max = 4 * commit_inline_us_max; // so that one slow commit among fast ones changes nothing, and two in a row do
 constexpr uint32_t commit_mean_start_us = commit_sample_us_max;     // a disk that we do not know yet is taken for a slow one
@@ -267,13 +267,22 @@ static void job_done(Job *job) { batch_finish(store_of(job)); }
 
 // --- the queue
 
+// In pages: what the log may still grow by. A message changes a page of its sender's nonces and shares the others, and its text may take pages of its own.
+static uint32_t batch_room(const Store *s) {
+    constexpr uint32_t least = 64;
+    return s->wal_frames + least < log_frames_max ? log_frames_max - s->wal_frames : least;
+}
+
 static void batch_take(Store *s, uint32_t count_max) {
     Batch *b = &s->batch;
+    uint32_t room = batch_room(s);
+    size_t text_max = size_t{room} * 1024 < batch_text_max ? size_t{room} * 1024 : batch_text_max;
+    if (count_max > room * 2 / 3) count_max = room * 2 / 3;
     CB_ASSERT(!b->in_flight && !b->first);
     StoreWrite *first = s->first, *last = nullptr;
     b->count = 0;
     size_t text = 0;
-    while (s->first && b->count < count_max && text < batch_text_max) {
+    while (s->first && b->count < count_max && text < text_max) {
         last = s->first;
         s->first = last->next;
         text += last->text.size();

@@ -3,6 +3,7 @@
 // `make slow-storage` measures with a real load. The server here is the same program with a layer below SQLite that delays each sync.
 
 import assert from 'node:assert/strict'
+import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { call, metric, online, register } from '../support/client.mjs'
 import { binary, startServer } from '../support/server.mjs'
@@ -81,6 +82,25 @@ test('many with much under way are kept waiting, not refused', async () => {
   console.log(`# ${got} messages in ${(performance.now() - begin).toFixed(0)} ms`)
   assertAll(reader, sockets.length, 200)
   assert.equal(await metric(server, 'frames_refused'), refused)
+  for (const socket of sockets) socket.tcp.destroy()
+  await reader.close()
+}, { timeout: 60_000 })
+
+test('the log stays under 16 MiB, however much is under way', async () => {
+  const reader = await online(server, asker)
+  const sockets = await Promise.all(people.map(one => online(server, one)))
+  for (const socket of sockets) socket.pause()
+  const text = 'long '.repeat(780)
+  // Nonces that are all over the index: each message changes a page of its own.
+  sockets.forEach((socket, who) => {
+    for (let i = 0; i < 150; i++) socket.send({ type: 'message', text: i % 2 ? `${i}` : text, nonce: `${(who * 7919 + i * 104729) % 1000003}-${'x'.repeat(50)}` })
+  })
+  let got = 0
+  reader.options.onFrame = f => { got += f.type === 'message' }
+  await reader.until(() => got === sockets.length * 150, 40_000)
+  const mib = statSync(join(server.data, 'chatterbox.db-wal')).size / 1024 / 1024
+  console.log(`# the log: ${mib.toFixed(1)} MiB`)
+  assert.ok(mib > 4 && mib < 16, `${mib} MiB`)
   for (const socket of sockets) socket.tcp.destroy()
   await reader.close()
 }, { timeout: 60_000 })
