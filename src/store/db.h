@@ -126,3 +126,4 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error);
 bool db_copy(Db &db, const char *path, Buf *error);
 // The file at `path` and its entry in its folder survive power loss after this.
 bool db_sync(const char *path);
+bool db_sync_folder_of(const char *path);

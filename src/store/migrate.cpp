@@ -104,7 +104,7 @@ static bool sync_path(const char *path, int flags) {
     return is_synced;
 }
 
-static bool sync_folder_of(const char *path) {
+bool db_sync_folder_of(const char *path) {
     char folder[PATH_MAX];
     snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
@@ -123,7 +123,7 @@ static bool copy_forget_epoch(const char *path, Buf *error) {
     return is_done;
 }
 
-bool db_sync(const char *path) { return sync_path(path, O_RDONLY) && sync_folder_of(path); }
+bool db_sync(const char *path) { return sync_path(path, O_RDONLY) && db_sync_folder_of(path); }
 
 bool db_copy(Db &db, const char *path, Buf *error) {
     char temporary[PATH_MAX];
@@ -145,7 +145,7 @@ bool db_copy(Db &db, const char *path, Buf *error) {
     sqlite3_free(sql);
     if (!is_done) buf_printf(*error, "cannot copy the database to %s: %s", path, db.failure == Failure::full ? "the disk is full" : db.reason);
     is_done = is_done && copy_forget_epoch(temporary, error);
-    if (is_done && !(sync_path(temporary, O_RDONLY) && rename(temporary, path) == 0 && sync_folder_of(path))) {
+    if (is_done && !(sync_path(temporary, O_RDONLY) && rename(temporary, path) == 0 && db_sync_folder_of(path))) {
         buf_printf(*error, "cannot write %s: %s", path, strerror(errno));
         is_done = false;
     }

@@ -31,6 +31,9 @@ static bool folder_make(const char *dir, Buf *error) {
 
 static void lock_path(const char *dir, char out[PATH_MAX]) { snprintf(out, PATH_MAX, "%s/lock", dir); }
 
+constexpr int lock_tries = 25;
+constexpr unsigned lock_try_us = 20'000;
+
 // The lock is the kernel's (flock) and ends with the process, however it ends; the file's text only names who has it.
 static int lock_take(const char *dir, Buf *error) {
     char path[PATH_MAX];
@@ -41,7 +44,13 @@ static int lock_take(const char *dir, Buf *error) {
         return -1;
     }
     char pid[24];
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    // A command has it for a moment, to look or to write; a server keeps it.
+    bool is_taken = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    for (int i = 0; !is_taken && errno == EWOULDBLOCK && i < lock_tries; i++) {
+        usleep(lock_try_us);
+        is_taken = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    }
+    if (is_taken) {
         // As long as the longest, so that it covers the last one without a truncation, which some disks take a millisecond for.
         int length = snprintf(pid, sizeof pid, "%-10ld\n", (long)getpid());
         // Nobody depends on the text, so a full disk may keep it empty.
@@ -167,8 +176,11 @@ static bool database_make(Store *s, Buf *error) {
     return false;
 }
 
+// Through SQLite's own descriptor: whoever closes another one of the database takes from this process the lock by which strangers know that it is in use.
 static bool new_file_sync(Store *s, Buf *error) {
-    if (db_sync(s->path)) return true;
+    sqlite3_file *file = nullptr;
+    sqlite3_file_control(s->writing.handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (file && file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) == SQLITE_OK && db_sync_folder_of(s->path)) return true;
     buf_printf(*error, "cannot sync %s: %s", s->path, strerror(errno));
     return false;
 }

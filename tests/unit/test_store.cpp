@@ -3,7 +3,9 @@
 #include "store_world.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/limits.h"
 
@@ -83,6 +85,42 @@ static void a_second_server_is_refused(void **) {
     assert_false(store_is_locked(world.dir));
     assert_false(store_is_locked("/nonexistent"));
     world_open(world);
+}
+
+static void the_lock_is_waited_for_a_moment(void **) {
+    world_close(world);
+    char path[256];
+    world_path(world, "lock", path);
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(flock(fd, LOCK_SH), 0); // as `check` does
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(60'000);
+        _exit(0); // and with it the lock, once we have closed ours
+    }
+    close(fd);
+    world_open(world);
+    assert_int_equal(waitpid(child, nullptr, 0), child);
+}
+
+// By SQLite's lock on the file a stranger's program sees that the database is in use: without it, it takes away the write-ahead log when it ends.
+static void strangers_see_that_it_is_in_use(void **) {
+    char path[256];
+    world_path(world, "chatterbox.db", path);
+    for (int start = 1; start <= 2; start++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct flock lock = {};
+            lock.l_type = F_WRLCK;
+            lock.l_whence = SEEK_SET;
+            _exit(fcntl(open(path, O_RDWR), F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? 0 : 1);
+        }
+        int status = -1;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        check(status == 0, "no lock after start %d", start);
+        world_close(world);
+        world_open(world);
+    }
 }
 
 static void what_is_no_database_of_ours_is_refused(void **) {
@@ -443,6 +481,8 @@ int main() {
         in_world(files_are_for_the_owner_only),
         in_world(a_new_database_has_a_lobby),
         in_world(a_second_server_is_refused),
+        in_world(the_lock_is_waited_for_a_moment),
+        in_world(strangers_see_that_it_is_in_use),
         in_world(what_is_no_database_of_ours_is_refused),
         in_world(folders_that_cannot_be_made_are_refused),
         in_world(a_database_that_cannot_be_made_is_refused),
