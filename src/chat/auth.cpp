@@ -177,6 +177,7 @@ static void login_verified(AuthTask *t) {
         StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
         w->user = t->user_id;
         w->text = arena_copy(w->arena, t->new_hash);
+        w->key = arena_copy(w->arena, t->stored_hash); // not if it has been changed meanwhile
         w->renew_only = true;
         hub_submit(hub, w, {}, done_silently); // what could not be renewed now will be at the next login
     }
@@ -185,7 +186,8 @@ static void login_verified(AuthTask *t) {
 
 // --- change of password: read the hash, verify the old one, hash the new one, write
 
-static void password_written(Hub *, StoreWrite *w) { finish(reinterpret_cast<AuthTask *>(w->owner_extra), w->err); }
+// Not found: it has been changed since the old one was read, so that is not the old one any more.
+static void password_written(Hub *, StoreWrite *w) { finish(reinterpret_cast<AuthTask *>(w->owner_extra), w->err == Err::not_found ? Err::bad_credentials : w->err); }
 
 static void change_verified(AuthTask *t) {
     if (!t->matched || is_void(t)) return finish(t, Err::bad_credentials);
@@ -193,6 +195,7 @@ static void change_verified(AuthTask *t) {
     StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
     w->user = t->user_id;
     w->text = arena_copy(w->arena, t->new_hash);
+    w->key = arena_copy(w->arena, t->stored_hash);
     w->keep_session = t->keep_session;
     hub_submit(hub, w, {.extra = reinterpret_cast<uint64_t>(t)}, password_written);
 }

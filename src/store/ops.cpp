@@ -75,7 +75,7 @@ static const Operation operations[] = {
     {WriteKind::user_add, op_user_add, true},
     {WriteKind::user_profile, op_user_profile, false},
     {WriteKind::user_password, op_user_password, true, true},
-    {WriteKind::user_role, op_user_role, false, true},
+    {WriteKind::user_role, op_user_role, true, true},
     {WriteKind::user_block, op_user_block, false, true},
     {WriteKind::user_warn, op_user_warn, false, true},
     {WriteKind::user_delete, op_user_delete, true, true},

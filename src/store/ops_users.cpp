@@ -29,6 +29,11 @@ static void sessions_end_but(Tx &tx, StoreWrite *w, int64_t keep) {
 
 // --- users
 
+// For good, whatever becomes of the administrator.
+static void admin_link_void(Tx &tx, Role role) {
+    if (role == Role::admin) db_run(tx.db, Sql::invites_clear);
+}
+
 Err op_user_add(Tx &tx, StoreWrite *w) {
     bool is_invited = hash_is_set(w->token_hash);
     if (is_invited) {
@@ -43,6 +48,7 @@ Err op_user_add(Tx &tx, StoreWrite *w) {
     change_user(tx, w, ++tx.rev);
     member_join(tx, w, lobby_id, w->user);
     if (is_invited) db_run(tx.db, Sql::invite_remove, hash_blob(w->token_hash));
+    admin_link_void(tx, w->role);
     return Err::ok;
 }
 
@@ -57,7 +63,7 @@ Err op_user_profile(Tx &tx, StoreWrite *w) {
 }
 
 Err op_user_password(Tx &tx, StoreWrite *w) {
-    if (!db_run(tx.db, Sql::user_password, w->user, w->text)) return Err::not_found;
+    if (!db_run(tx.db, Sql::user_password, w->user, w->text, w->key)) return Err::not_found;
     if (!w->renew_only) sessions_end_but(tx, w, w->keep_session);
     return Err::ok;
 }
@@ -66,6 +72,7 @@ Err op_user_role(Tx &tx, StoreWrite *w) {
     if (!user_alive(tx, w)) return Err::not_found;
     int64_t rev = ++tx.rev;
     db_run(tx.db, Sql::user_role, w->user, rev, (int64_t)w->role);
+    admin_link_void(tx, w->role);
     changes_reserve(w, 1);
     change_user(tx, w, rev);
     return Err::ok;

@@ -26,7 +26,7 @@
                         "(SELECT ifnull(max(id), 0) + 1 FROM users), ?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name_key) DO NOTHING") \
     X(user_get,         "SELECT " SQL_USER " FROM users u WHERE u.id = ?1") \
     X(user_profile,     "UPDATE users SET rev = ?2, display_name = ?3, status = ?4 WHERE id = ?1") \
-    X(user_password,    "UPDATE users SET password = ?2 WHERE id = ?1 AND deleted = 0") \
+    X(user_password,    "UPDATE users SET password = ?2 WHERE id = ?1 AND deleted = 0 AND (?3 = '' OR password = ?3)") \
     X(user_role,        "UPDATE users SET rev = ?2, role = ?3 WHERE id = ?1") \
     X(user_fault,       "UPDATE users SET warnings = ?2, blocked = ?3 WHERE id = ?1") \
     X(user_delete,      "UPDATE users SET rev = ?2, deleted = 1, display_name = '', status = '', password = '', role = 0 WHERE id = ?1") \

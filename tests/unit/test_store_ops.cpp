@@ -91,6 +91,30 @@ static StoreWrite *invited(const char *name, unsigned char byte) {
     return w;
 }
 
+static void role_set(int64_t user, Role role) {
+    StoreWrite *w = about_user(WriteKind::user_role, user);
+    w->role = role;
+    done_well(w);
+}
+
+// Once there has been an administrator the link is void, though that one goes again.
+static void an_administrator_ends_the_invite(void **) {
+    role_set(chief, Role::user);
+    done_well(an_invite(7));
+    role_set(anna, Role::admin);
+    role_set(anna, Role::user);
+    refused(bad_invite, invited("dora", 7));
+    done_well(an_invite(7));
+    StoreWrite *w = a_user("boss", "boss");
+    w->role = Role::admin;
+    w = did(world, w);
+    assert_int_equal((int)w->err, (int)Err::ok);
+    int64_t boss = w->changes[0].user.id;
+    store_write_free(w);
+    done_well(about_user(WriteKind::user_delete, boss));
+    refused(bad_invite, invited("dora", 7));
+}
+
 static void invites_make_one_administrator(void **) {
     done_well(an_invite(7));
     refused(bad_invite, invited("dora", 7)); // there is an administrator
@@ -259,6 +283,28 @@ static void sessions_end(void **) {
     assert_true(session_make(anna, 2, 100) > id); // ids are never used again
     block(bob);
     refused(blocked, about_user(WriteKind::session_add, bob));
+}
+
+// The one who asks has verified a hash; when that is not the present one any more, it proves nothing.
+static void a_password_is_changed_only_from_the_one_verified(void **) {
+    StoreWrite *w = about_user(WriteKind::user_password, anna);
+    w->text = "first";
+    done_well(w);
+    w = about_user(WriteKind::user_password, anna);
+    w->key = "first";
+    w->text = "second";
+    done_well(w);
+    for (bool renew_only : {false, true}) {
+        w = about_user(WriteKind::user_password, anna);
+        w->key = "first";
+        w->text = "renewed from the first";
+        w->renew_only = renew_only;
+        refused(not_found, w);
+    }
+    StoreRead *r = a_read(ReadKind::password);
+    r->user = anna;
+    check_text(did_read(world, r)->text, "second", "password");
+    store_read_free(r);
 }
 
 static void a_new_password_ends_the_other_sessions(void **) {
@@ -678,6 +724,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         in_world(user_add_makes_user_and_lobby_membership),
         in_world(user_add_refuses_a_name_in_use_for_ever),
+        in_world(an_administrator_ends_the_invite),
         in_world(invites_make_one_administrator),
         in_world(user_profile_changes_what_is_given),
         in_world(user_role_is_a_change),
@@ -685,6 +732,7 @@ int main() {
         in_world(user_delete_ends_everything_but_the_name),
         in_world(the_longest_unused_sessions_go),
         in_world(sessions_end),
+        in_world(a_password_is_changed_only_from_the_one_verified),
         in_world(a_new_password_ends_the_other_sessions),
         in_world(room_add_makes_room_and_members),
         in_world(room_change_is_for_owner_and_administrator),
