@@ -74,6 +74,7 @@ constexpr uint32_t slice_rows_max = 1000;              // rows of one catching-u
 
 // --- time
 constexpr int64_t session_unused_ms_max = 30LL * 24 * 3600 * 1000;
+constexpr uint64_t session_touch_ms = 3'600'000;       // when it was last used is written at most once in an hour
 constexpr int64_t session_age_ms_max = 365LL * 24 * 3600 * 1000;
 constexpr uint32_t presence_linger_ms = 10'000;        // offline when the last socket has been gone so long
 constexpr uint32_t presence_gather_ms = 1'000;

@@ -260,7 +260,13 @@ static void read_run(StoreRead *r) {
 
 // --- queue and completions
 
-static bool may_run(const Store *s, const StoreRead *r) { return (int32_t)(s->commits_told - r->seen_commits) >= 0; }
+// What these read has a rev, so the log says how new it is; a commit without one (marks, sessions), however long it is being synced, changes nothing for them.
+static bool is_of_log(ReadKind kind) { return kind != ReadKind::sessions && kind != ReadKind::password; }
+
+static bool may_run(const Store *s, const StoreRead *r) {
+    if (r->err == Err::ok && is_of_log(r->kind)) return s->rev >= r->snapshot_rev;
+    return (int32_t)(s->commits_told - r->seen_commits) >= 0;
+}
 
 static void read_complete(StoreRead *r) {
     r->store->reads_waiting--;

@@ -128,10 +128,11 @@ static void touched(Hub *, StoreWrite *) {}
 
 void session_touch(Session *session) {
     uint64_t now = clock_ms();
-    if (session->touched_ms && now - session->touched_ms < 3'600'000) return;
-    if (!clock_is_set()) return;
+    if ((session->touched_ms && now - session->touched_ms < session_touch_ms) || !clock_is_set()) return;
     session->touched_ms = now;
-    session->last_used = clock_wall_ms();
+    int64_t wall_ms = clock_wall_ms();
+    if (session->created && wall_ms - session->last_used < static_cast<int64_t>(session_touch_ms)) return; // by the server before this one
+    session->last_used = wall_ms;
     if (!session->created) session->created = session->last_used;
     StoreWrite *w = hub_write_new(WriteKind::session_touch, nullptr);
     w->user = session->user->id;

@@ -2,7 +2,7 @@
 // owner alone, and no token that a client brings along is ever adopted (PROTOCOL §2.2, §2.3, §4).
 
 import assert from 'node:assert/strict'
-import { PASSWORD, call, cookieOf, http, login, online, refused, register, ws, wsRefused } from '../support/client.mjs'
+import { PASSWORD, call, cookieOf, http, login, metric, online, refused, register, ws, wsRefused } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
 
@@ -149,4 +149,15 @@ test('sessions outlive a restart of the server', async () => {
   await server.restart()
   await call(server, 'GET', '/api/me', { token: person.token }, 200)
   await (await online(server, person)).close()
+})
+
+test('who comes back after a restart costs no write: when a session was last used is known already', async () => {
+  const people = await Promise.all(Array.from({ length: 5 }, (_, i) => register(server, `back${i}`)))
+  await server.restart()
+  await call(server, 'GET', '/api/me', { token: alice.token }, 200)
+  const before = await metric(server, 'operations')
+  for (const person of people) await call(server, 'GET', '/api/me', { token: person.token }, 200)
+  const sockets = await Promise.all(people.map(person => online(server, person)))
+  assert.equal(await metric(server, 'operations'), before)
+  await Promise.all(sockets.map(socket => socket.close()))
 })

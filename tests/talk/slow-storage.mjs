@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { call, metric, online, register } from '../support/client.mjs'
+import { call, login, metric, online, register } from '../support/client.mjs'
 import { binary, startServer } from '../support/server.mjs'
 import { sleep, test } from '../support/suite.mjs'
 
@@ -104,3 +104,14 @@ test('the log stays under 16 MiB, however much is under way', async () => {
   for (const socket of sockets) socket.tcp.destroy()
   await reader.close()
 }, { timeout: 60_000 })
+
+test('history does not wait for what a login writes', async () => {
+  const slow = await startServer({ program: join(dirname(binary), 'tests/chatterbox-slow'), env: { SLOW_SYNC_MS: '600' } })
+  const one = await register(slow, 'one')
+  let isIn = false
+  const entering = login(slow, 'one').then(() => { isIn = true })
+  await sleep(250) // the password is verified, and its session is being synced
+  await call(slow, 'GET', '/api/rooms/1/messages', { token: one.token }, 200)
+  assert.equal(isIn, false, 'the page first')
+  await entering
+}, { timeout: 30_000 })
