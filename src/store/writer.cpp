@@ -158,8 +158,9 @@ static bool is_fast(const Store *s) { return s->commit_mean_us < commit_inline_u
 // Begins the long half when the log has grown enough. True when the short one is due. It syncs twice while everybody waits: where that takes long it is put
 // off until the log is too long; meanwhile the long half is done again for every step, so that the short one stays short.
 static bool log_wants_writer(Store *s) {
+    if (s->is_cleaning) return false; // two checkpoints at once are what SQLite before 3.51.3 may lose pages by, when a commit begins the log anew meanwhile
     if (s->is_log_copied && (is_fast(s) || s->is_reserve_gone || s->wal_frames >= restart_slow_frames)) return true;
-    if (s->is_cleaning || s->wal_frames < s->checkpoint_at) return false;
+    if (s->wal_frames < s->checkpoint_at) return false;
     s->checkpoint_at = s->wal_frames + checkpoint_step;
     // Half copied it would have taken the room that the reserve has given.
     if (s->is_reserve_gone && !reserve_holds_log(s)) return false;
