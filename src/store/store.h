@@ -88,7 +88,7 @@ enum class WriteKind : uint8_t {
                        //   out: user. The invite's role counts, `role` only without one; a used invite is consumed; one that makes an
                        //   administrator is void once there is one
     user_profile,      // user, [display_name] [status] (has_… flags)                not_found                                user
-    user_password,     // user, text=password hash; keep_session (0: none)          not_found     -; all other sessions of the user end. renew_only: no session ends
+    user_password,     // user, text=password hash; key=the present one (empty: any); keep_session (0: none)  not_found  -; all other sessions of the user end. renew_only: no session ends
     user_role,         // user, role                                                not_found                                 user
     user_block,        // user, flag=blocked (false: warnings back to 0)            not_found                                 - (out: user_row)
     user_warn,         // user, limit; warnings += 1, blocked when == limit (limit 0: never)  blocked                         - (out: user_row)

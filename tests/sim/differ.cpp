@@ -39,7 +39,7 @@ static Store *real, *twin;
 struct Wish {
     WriteKind kind;
     int64_t by, user, room, message, reply, time, session_id, keep_session;
-    char name[24], text[40], nonce[8], word[24];
+    char name[24], key[24], text[40], nonce[8], word[24];
     unsigned char hash;
     Role role;
     uint32_t limit, ids_count;
@@ -63,6 +63,8 @@ static Wish draw() {
     w.session_id = between(1, 20);
     w.keep_session = chance(500) ? between(1, 20) : 0;
     snprintf(w.name, sizeof w.name, "n%u", below(14));
+    snprintf(w.key, sizeof w.key, "%s", w.name);
+    if (w.kind == WriteKind::user_password) snprintf(w.key, sizeof w.key, chance(400) ? "" : "t%u", below(5)); // the password that it is to be changed from
     snprintf(w.text, sizeof w.text, "t%u", below(chance(300) ? 5 : 100000));
     snprintf(w.nonce, sizeof w.nonce, "%.*s", chance(700) ? 7 : 0, w.text);
     snprintf(w.word, sizeof w.word, "%u", below(1000));
@@ -92,7 +94,7 @@ static StoreWrite *filled(const Wish &wish, uint32_t nth) {
     w->session_id = wish.session_id, w->keep_session = wish.keep_session, w->role = wish.role, w->limit = wish.limit, w->flag = wish.flag;
     w->has_name = wish.has_name, w->has_topic = wish.has_topic, w->has_archived = wish.has_archived, w->archived = wish.archived;
     w->has_display_name = wish.has_display_name, w->has_status = wish.has_status, w->renew_only = wish.renew_only;
-    w->name = put(w, wish.name), w->key = put(w, wish.name), w->text = put(w, wish.text), w->topic = put(w, wish.word), w->nonce = put(w, wish.nonce);
+    w->name = put(w, wish.name), w->key = put(w, wish.key), w->text = put(w, wish.text), w->topic = put(w, wish.word), w->nonce = put(w, wish.nonce);
     w->display_name = put(w, wish.word), w->status = put(w, wish.text), w->agent = put(w, wish.word), w->address = put(w, "here");
     memset(w->token_hash, wish.hash, hash_bytes);
     if (wish.kind == WriteKind::session_add) memcpy(w->token_hash, &nth, sizeof nth);

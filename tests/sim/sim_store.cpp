@@ -130,6 +130,13 @@ static bool is_zero(const unsigned char *hash) {
     return true;
 }
 
+static void admin_invites_void(Act &a) {
+    uint32_t kept = 0;
+    for (const SimInvite &i : a.d.invites)
+        if (i.role != Role::admin) a.d.invites[kept++] = i;
+    a.d.invites.count = kept;
+}
+
 static Err user_add(Act &a) {
     StoreWrite *w = a.w;
     Role role = w->role;
@@ -151,6 +158,7 @@ static Err user_add(Act &a) {
     a.changed(row);
     a.join(1, row.id);
     if (invite >= 0) a.d.invites[(uint32_t)invite] = a.d.invites[--a.d.invites.count];
+    if (role == Role::admin) admin_invites_void(a);
     return Err::ok;
 }
 
@@ -167,6 +175,7 @@ static Err user_profile(Act &a) {
 static Err user_password(Act &a) {
     SimUser *u = a.alive(a.w->user);
     if (!u) return Err::not_found;
+    if (!a.w->key.empty() && a.w->key != u->password) return Err::not_found;
     u->password = keep(a.w->text);
     if (!a.w->renew_only) a.end_sessions(a.w->user, a.w->keep_session);
     return Err::ok;
@@ -177,6 +186,7 @@ static Err user_role(Act &a) {
     if (!u) return Err::not_found;
     u->row.rev = ++a.d.rev;
     u->row.role = a.w->role;
+    if (a.w->role == Role::admin) admin_invites_void(a);
     a.changed(u->row);
     return Err::ok;
 }
@@ -453,10 +463,7 @@ static Err marks(Act &a) {
 }
 
 static Err invite_set(Act &a) {
-    uint32_t kept = 0;
-    for (const SimInvite &i : a.d.invites)
-        if (i.role != Role::admin) a.d.invites[kept++] = i;
-    a.d.invites.count = kept;
+    admin_invites_void(a);
     if (is_zero(a.w->token_hash)) return Err::ok;
     SimInvite invite = {.token_hash = {}, .role = Role::admin};
     memcpy(invite.token_hash, a.w->token_hash, hash_bytes);
