@@ -170,7 +170,7 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
         CB_ASSERT(user);
         if (!w->renew_only) user->passwords++;
         break;
-    case WriteKind::user_warn:
+    case WriteKind::message_refuse:
         metric_add(Metric::warnings);
         [[fallthrough]];
     case WriteKind::user_block: {
@@ -194,18 +194,12 @@ static void decided(StoreWrite *w) {
     auto *pending = static_cast<Pending *>(w->owner);
     Hub *h = pending->hub;
     HubFinish finish = pending->finish;
-    if (w->err == Err::ok) {
-        if (!w->is_repeat) take_in(h, w);
-        // A warning is told before the block that it may bring, so `finish` comes first there.
-        if (w->kind == WriteKind::user_warn) {
-            finish(h, w);
-            apply_rest(h, w);
-            store_write_free(w);
-            return;
-        }
-        apply_rest(h, w);
-    }
+    // A warning is told before the block that it may bring, so `finish` comes first there.
+    bool is_news = w->err == Err::ok && !w->is_repeat, is_warning = hub_is_warning(w);
+    if (is_news) take_in(h, w);
+    if (is_news && !is_warning) apply_rest(h, w);
     finish(h, w);
+    if (is_warning) apply_rest(h, w);
     store_write_free(w);
 }
 
@@ -268,34 +262,36 @@ static void find_mentions(Hub *h, int64_t room, std::string_view text, StoreWrit
     w->ids = ids;
 }
 
-// The text of a message or an edit: cleaned into `clean`, or the reason against it. *stopped: it holds a stop word, which is not an error but a warning.
-static Err check_text(Hub *h, std::string_view text, Buf &clean, bool *stopped) {
+// The text of a message or an edit: cleaned into `clean`, or the reason against it.
+static Err check_text(Hub *h, std::string_view text, Buf &clean) {
     if (Err err = rules_text(text, h->options.text_chars_max, &clean); err != Err::ok) return err;
-    *stopped = words_match(h->words, buf_view(clean));
-    return Err::ok;
+    return hub_check_words(h, buf_view(clean));
 }
 
-static void warn(Hub *h, User *user, std::string_view nonce, const HubOrigin &origin, HubFinish finish) {
-    StoreWrite *w = hub_write_new(WriteKind::user_warn, nullptr);
+// What can be said against a message before the store is asked.
+static Err check_post(Hub *h, const User *user, int64_t room, std::string_view text, Buf &clean) {
+    Member *member;
+    if (Err err = hub_member(h, user, room, &member); err != Err::ok) return err;
+    if (member->room->archived) return Err::archived;
+    return check_text(h, text, clean);
+}
+
+// Refuses a message or an edit: here and now, unless the store has to be asked for what it knows by the nonce, or has to count a warning.
+static Err refuse(Hub *h, User *user, Err verdict, std::string_view nonce, const HubOrigin &origin, HubFinish finish) {
+    if (nonce.empty() && verdict != Err::stop_word) return verdict;
+    StoreWrite *w = hub_write_new(WriteKind::message_refuse, user);
     w->user = user->id;
+    w->verdict = verdict;
     w->limit = h->options.warnings_limit;
     w->nonce = arena_copy(w->arena, nonce);
     hub_submit(h, w, origin, finish);
+    return Err::ok;
 }
 
 Err hub_post(Hub *h, User *user, int64_t room, std::string_view text, std::string_view nonce, int64_t reply, const HubOrigin &origin, HubFinish finish) {
-    Member *member;
     if (user->blocked) return Err::blocked;
-    if (Err err = hub_member(h, user, room, &member); err != Err::ok) return err;
-    // With a nonce the store is asked all the same: what it knows by that, from before the room was archived, is the answer.
-    if (member->room->archived && nonce.empty()) return Err::archived;
     ScopedBuf clean;
-    bool stopped;
-    if (Err err = check_text(h, text, clean, &stopped); err != Err::ok) return err;
-    if (stopped) {
-        warn(h, user, nonce, origin, finish);
-        return Err::ok;
-    }
+    if (Err verdict = check_post(h, user, room, text, clean); verdict != Err::ok) return refuse(h, user, verdict, nonce, origin, finish);
     StoreWrite *w = hub_write_new(WriteKind::message_post, user);
     w->user = user->id;
     w->room = room;
@@ -311,12 +307,7 @@ Err hub_edit(Hub *h, User *user, int64_t message, std::string_view text, const H
     if (user->blocked) return Err::blocked;
     if (message < 1) return Err::bad_request;
     ScopedBuf clean;
-    bool stopped;
-    if (Err err = check_text(h, text, clean, &stopped); err != Err::ok) return err;
-    if (stopped) {
-        warn(h, user, {}, origin, finish);
-        return Err::ok;
-    }
+    if (Err verdict = check_text(h, text, clean); verdict != Err::ok) return refuse(h, user, verdict, {}, origin, finish);
     StoreWrite *w = hub_write_new(WriteKind::message_edit, user);
     w->user = user->id;
     w->message = message;

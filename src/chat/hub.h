@@ -78,8 +78,12 @@ void hub_submit(Hub *h, StoreWrite *w, const HubOrigin &origin, HubFinish finish
 // A write of a kind by a user (null: the system), dated now.
 StoreWrite *hub_write_new(WriteKind kind, const User *by);
 
+// A text held a stop word, and its author was warned: w->user_row tells how often.
+inline bool hub_is_warning(const StoreWrite *w) { return w->kind == WriteKind::message_refuse && w->err == Err::ok && !w->is_repeat; }
+
 // --- what people do. Each checks what can be known now and submits; on an early refusal it returns the Err, and nothing was submitted.
-// The text holds a stop word: the answer is a warning (user_warn), not a message. finish then sees kind == user_warn.
+// Of a message with a nonce only `blocked` is said early: it may be stored already, which the store knows (message_refuse) and which then is the answer. The store is also told of a text
+// with a stop word: the answer is a warning, not a refusal.
 Err hub_post(Hub *h, User *user, int64_t room, std::string_view text, std::string_view nonce, int64_t reply, const HubOrigin &origin, HubFinish finish);
 Err hub_edit(Hub *h, User *user, int64_t message, std::string_view text, const HubOrigin &origin, HubFinish finish);
 Err hub_delete(Hub *h, User *user, int64_t message, const HubOrigin &origin, HubFinish finish);

@@ -77,7 +77,6 @@ static const Operation operations[] = {
     {WriteKind::user_password, op_user_password, true, true},
     {WriteKind::user_role, op_user_role, true, true},
     {WriteKind::user_block, op_user_block, false, true},
-    {WriteKind::user_warn, op_user_warn, false, true},
     {WriteKind::user_delete, op_user_delete, true, true},
     {WriteKind::session_add, op_session_add, true},
     {WriteKind::session_end, op_session_end, false, true},
@@ -89,6 +88,7 @@ static const Operation operations[] = {
     {WriteKind::message_post, op_message_post, false},
     {WriteKind::message_edit, op_message_edit, false},
     {WriteKind::message_delete, op_message_delete, false, true},
+    {WriteKind::message_refuse, op_message_refuse, false, true},
     {WriteKind::marks, op_marks, false},
     {WriteKind::invite_set, op_invite_set, true},
 };
@@ -97,6 +97,8 @@ static_assert(sizeof operations / sizeof operations[0] == (size_t)WriteKind::inv
 bool operation_is_vital(Tx &tx, StoreWrite *w) {
     // Those who delete and block may have to log in first.
     if (w->kind == WriteKind::session_add) return user_alive(tx, w) && w->user_row.role >= Role::moderator;
+    // Of the refusals only a warning writes anything.
+    if (w->kind == WriteKind::message_refuse) return w->verdict == Err::stop_word;
     return operations[(int)w->kind].is_vital && !w->renew_only;
 }
 

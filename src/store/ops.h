@@ -11,7 +11,6 @@ Err op_user_profile(Tx &tx, StoreWrite *w);
 Err op_user_password(Tx &tx, StoreWrite *w);
 Err op_user_role(Tx &tx, StoreWrite *w);
 Err op_user_block(Tx &tx, StoreWrite *w);
-Err op_user_warn(Tx &tx, StoreWrite *w);
 Err op_user_delete(Tx &tx, StoreWrite *w);
 Err op_session_add(Tx &tx, StoreWrite *w);
 Err op_session_end(Tx &tx, StoreWrite *w);
@@ -25,6 +24,7 @@ Err op_marks(Tx &tx, StoreWrite *w);
 Err op_message_post(Tx &tx, StoreWrite *w);
 Err op_message_edit(Tx &tx, StoreWrite *w);
 Err op_message_delete(Tx &tx, StoreWrite *w);
+Err op_message_refuse(Tx &tx, StoreWrite *w);
 
 // Room for the changes that the operation is going to make; then each of them, all zero but for kind and rev.
 void changes_reserve(StoreWrite *w, size_t count);
@@ -33,6 +33,8 @@ Change *change_add(StoreWrite *w, ChangeKind kind, int64_t rev);
 bool user_get(Tx &tx, Arena &arena, int64_t id, UserRow *out);
 // w->user exists and may be changed; its row is in w->user_row.
 bool user_alive(Tx &tx, StoreWrite *w);
+// One more warning for w->user, whose row is in w->user_row; at w->limit it is blocked.
+void user_warn(Tx &tx, StoreWrite *w);
 
 // Puts a user into a room (again); the room's messages so far count as seen. Both take a rev and add a change.
 void member_join(Tx &tx, StoreWrite *w, int64_t room, int64_t user);

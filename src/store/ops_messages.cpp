@@ -1,6 +1,8 @@
-// Operations on messages: posting, the hot path of the whole server, editing and deleting. See ops.h.
+// Operations on messages: posting, the hot path of the whole server, editing, deleting and refusing. See ops.h.
 // A deleted message keeps its row and its nonce; text, mentions and the time of its edit are gone for good.
 #include "store/ops.h"
+
+#include "base/assert.h"
 
 // A time of zero means "never" in the columns edited and deleted.
 static int64_t time_of(const StoreWrite *w) { return w->time > 0 ? w->time : 1; }
@@ -21,14 +23,22 @@ static Blob nonce_blob(const StoreWrite *w) {
 }
 
 // True when the sender has used this nonce before: then the stored message is the answer.
-static bool post_is_repeat(Tx &tx, StoreWrite *w) {
+static bool post_is_repeat(Tx &tx, StoreWrite *w, int64_t sender) {
     if (w->nonce.empty()) return false;
-    Query q(tx.db, Sql::message_by_nonce, w->by, nonce_blob(w));
+    Query q(tx.db, Sql::message_by_nonce, sender, nonce_blob(w));
     if (!query_step(q)) return false;
     MessageRow row;
     row_message(q, w->arena, &row);
     answer_present(w, row);
     return true;
+}
+
+// What speaks against a message may be newer than the message: it was stored, acknowledged into a connection that was gone, and then the room was archived or
+// one of its words became a stop word. The sender is to know that it is there, as long as it may see it.
+static bool refused_is_repeat(Tx &tx, StoreWrite *w, int64_t sender) {
+    int64_t seen;
+    w->is_repeat = post_is_repeat(tx, w, sender) && is_member_now(tx, w->changes[0].message.room, sender, &seen);
+    return w->is_repeat;
 }
 
 static Err poster_refusal(Tx &tx, StoreWrite *w) {
@@ -52,14 +62,10 @@ static Err post_refusal(Tx &tx, StoreWrite *w) {
 
 // The hot path: one statement for a message, and one for each writer of a batch.
 Err op_message_post(Tx &tx, StoreWrite *w) {
-    if (Err err = post_refusal(tx, w); err != Err::ok) {
-        // Sent before the room was archived, acknowledged into a connection that was gone: it is stored, and the sender is to know.
-        if (err == Err::archived && post_is_repeat(tx, w)) return Err::ok;
-        return err;
-    }
+    if (Err err = post_refusal(tx, w); err != Err::ok) return err != Err::blocked && refused_is_repeat(tx, w, w->by) ? Err::ok : err;
     int64_t rev = tx.rev + 1;
     if (!db_run(tx.db, Sql::message_add, rev, w->room, w->by, w->time, w->reply, nonce_blob(w), mentions_encode(w->arena, w->ids, w->ids_count), w->text))
-        return post_is_repeat(tx, w) ? Err::ok : Err::internal;
+        return post_is_repeat(tx, w, w->by) ? Err::ok : Err::internal;
     tx.rev = rev;
     changes_reserve(w, 1);
     change_add(w, ChangeKind::message, rev)->message = {.id = rev,
@@ -155,5 +161,15 @@ Err op_message_delete(Tx &tx, StoreWrite *w) {
     row.mentions_count = 0;
     db_run(tx.db, Sql::message_delete, row.id, row.rev, row.deleted);
     change_message(w, row);
+    return Err::ok;
+}
+
+Err op_message_refuse(Tx &tx, StoreWrite *w) {
+    CB_ASSERT(w->verdict != Err::ok);
+    if (!user_alive(tx, w)) return Err::not_found;
+    if (w->user_row.blocked) return Err::blocked;
+    if (refused_is_repeat(tx, w, w->user)) return Err::ok;
+    if (w->verdict != Err::stop_word) return w->verdict;
+    user_warn(tx, w);
     return Err::ok;
 }

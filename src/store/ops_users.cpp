@@ -90,13 +90,10 @@ Err op_user_block(Tx &tx, StoreWrite *w) {
     return Err::ok;
 }
 
-Err op_user_warn(Tx &tx, StoreWrite *w) {
-    if (!user_alive(tx, w)) return Err::not_found;
-    if (w->user_row.blocked) return Err::blocked;
+void user_warn(Tx &tx, StoreWrite *w) {
     uint32_t warnings = w->user_row.warnings + 1;
     // "at least": the limit may have been lowered since the last warning
     user_fault_set(tx, w, warnings, w->limit != 0 && warnings >= w->limit);
-    return Err::ok;
 }
 
 Err op_user_delete(Tx &tx, StoreWrite *w) {

@@ -91,7 +91,6 @@ enum class WriteKind : uint8_t {
     user_password,     // user, text=password hash; key=the present one (empty: any); keep_session (0: none)  not_found  -; all other sessions of the user end. renew_only: no session ends
     user_role,         // user, role                                                not_found                                 user
     user_block,        // user, flag=blocked (false: warnings back to 0)            not_found                                 - (out: user_row)
-    user_warn,         // user, limit; warnings += 1, blocked when == limit (limit 0: never)  blocked                         - (out: user_row)
     user_delete,       // user: sessions and memberships end, name stays taken      not_found                                 member(left)…, user
     session_add,       // user, token_hash, time, agent, address; more than limit sessions: the longest unused go             - (out: session_id)
                        //                                                           not_found (a deleted user), blocked
@@ -103,9 +102,13 @@ enum class WriteKind : uint8_t {
                        //   (also room_change, member_remove: a private room that `by` is not in is not_found, to administrators too)
     member_remove,     // room, user: leave, or owner/admin removes; never the lobby  not_found not_member forbidden           member(left)
     message_post,      // room, text, nonce, reply, time, mentions                    blocked not_member archived not_found(reply) message; a known nonce: is_repeat, no change
-                       //   (the nonce is the sender's: the stored message may be of another room, and even of one that was left since)
+                       //   (the nonce is the sender's: the stored message may be of another room, and even of one that was left since). The nonce is looked for
+                       //   before any refusal but blocked; then only a message of a room that the sender is in is the answer
     message_edit,      // message, text, time, mentions (who is not in the message's room is left out); author, member  not_found forbidden blocked archived not_member message (unchanged text: none)
     message_delete,    // message, time; author, room owner, moderator, admin; member not_found forbidden blocked archived    message (deleted already: none)
+    message_refuse,    // user, verdict: why the caller refuses what the user said    not_found blocked, the verdict          - (out: user_row)
+                       //   nonce (may be empty): a message that is stored already is the answer, as with a refused message_post: is_repeat. Else the verdict
+                       //   is; stop_word is no error but a warning: limit; warnings += 1, blocked when == limit (limit 0: never)
     marks,             // marks: read marks, each only grows; no rev                                                          -
     invite_set,        // token_hash of the administrator link (replaces the one before); zero bytes: none                    -
 };
@@ -128,6 +131,7 @@ struct StoreWrite {
     std::string_view name, key, text, topic, nonce, display_name, status, agent, address;
     unsigned char token_hash[hash_bytes];
     Role role;
+    Err verdict;
     uint32_t limit;
     bool flag, has_name, has_topic, has_archived, archived, has_display_name, has_status, renew_only;
     const int64_t *ids;          // mentions, or members: user ids
@@ -136,7 +140,7 @@ struct StoreWrite {
     uint32_t marks_count;
     // out
     Err err;                     // ok, a refusal, storage_full, unavailable
-    bool is_repeat;              // message_post, message_edit, message_delete: nothing happened since it is so already; changes_count is 0, and
+    bool is_repeat;              // message_…: nothing happened since it is so already; changes_count is 0, and
                                  //   `changes[0].message` holds the present row for who asked
     Change *changes;
     uint32_t changes_count;

@@ -197,7 +197,7 @@ static void decided(Hub *h, StoreWrite *w) {
     if (w->err != Err::ok) return answer_error(s, w->err, w->nonce, hub_ref(w));
     s->refused_in_a_row = 0;
     ScopedBuf frame;
-    if (w->kind == WriteKind::user_warn) frame_warning(frame, w->user_row.warnings, w->limit, w->nonce, hub_ref(w));
+    if (hub_is_warning(w)) frame_warning(frame, w->user_row.warnings, w->limit, w->nonce, hub_ref(w));
     else if (w->is_repeat) frame_message(frame, &h->model, w->changes[0].message, true, hub_ref(w));
     else return;
     if (send(s, buf_view(frame))) socket_update_pause(s);

@@ -42,6 +42,7 @@ struct Wish {
     char name[24], key[24], text[40], nonce[8], word[24];
     unsigned char hash;
     Role role;
+    Err verdict;
     uint32_t limit, ids_count;
     bool flag, has_name, has_topic, has_archived, archived, has_display_name, has_status, renew_only;
     int64_t ids[5];
@@ -52,7 +53,7 @@ static Wish draw() {
     static int64_t time = 1000;
     Wish w = {};
     bool often = chance(500); // what is done most
-    w.kind = often ? (WriteKind)between((uint32_t)WriteKind::message_post, (uint32_t)WriteKind::message_delete) : (WriteKind)below((uint32_t)WriteKind::invite_set + 1);
+    w.kind = often ? (WriteKind)between((uint32_t)WriteKind::message_post, (uint32_t)WriteKind::message_refuse) : (WriteKind)below((uint32_t)WriteKind::invite_set + 1);
     if (w.kind == WriteKind::user_delete && chance(700)) w.kind = WriteKind::member_add;
     w.by = chance(60) ? 0 : between(1, 9);
     w.user = chance(300) ? w.by : between(1, 9);
@@ -70,6 +71,7 @@ static Wish draw() {
     snprintf(w.word, sizeof w.word, "%u", below(1000));
     w.hash = (unsigned char)(w.kind == WriteKind::session_add ? 0 : chance(200) ? between(1, 3) : 0);
     w.role = (Role)below(3);
+    w.verdict = chance(500) ? Err::stop_word : Err::empty;
     w.limit = below(4);
     w.flag = chance(400);
     w.has_name = chance(300);
@@ -91,7 +93,7 @@ static std::string_view put(StoreWrite *w, const char *text) { return arena_copy
 static StoreWrite *filled(const Wish &wish, uint32_t nth) {
     StoreWrite *w = store_write_new(wish.kind);
     w->by = wish.by, w->user = wish.user, w->room = wish.room, w->message = wish.message, w->reply = wish.reply, w->time = wish.time;
-    w->session_id = wish.session_id, w->keep_session = wish.keep_session, w->role = wish.role, w->limit = wish.limit, w->flag = wish.flag;
+    w->session_id = wish.session_id, w->keep_session = wish.keep_session, w->role = wish.role, w->verdict = wish.verdict, w->limit = wish.limit, w->flag = wish.flag;
     w->has_name = wish.has_name, w->has_topic = wish.has_topic, w->has_archived = wish.has_archived, w->archived = wish.archived;
     w->has_display_name = wish.has_display_name, w->has_status = wish.has_status, w->renew_only = wish.renew_only;
     w->name = put(w, wish.name), w->key = put(w, wish.key), w->text = put(w, wish.text), w->topic = put(w, wish.word), w->nonce = put(w, wish.nonce);
@@ -150,7 +152,7 @@ static void show(Buf &out, StoreWrite *w) {
     for (uint32_t i = 0; i < w->ended_sessions_count; i++) buf_printf(out, "ended %lld\n", (long long)w->ended_sessions[i]);
     if (w->kind == WriteKind::user_add) buf_printf(out, "user %lld\n", (long long)w->user);
     if (w->kind == WriteKind::session_add) buf_printf(out, "session %lld\n", (long long)w->session_id);
-    if (w->kind == WriteKind::user_warn || w->kind == WriteKind::user_block || w->kind == WriteKind::user_profile || w->kind == WriteKind::user_role) show(out, w->user_row);
+    if (w->kind == WriteKind::message_refuse || w->kind == WriteKind::user_block || w->kind == WriteKind::user_profile || w->kind == WriteKind::user_role) show(out, w->user_row);
 }
 
 static void show(Buf &out, const SessionRow &s) {

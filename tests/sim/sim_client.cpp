@@ -296,9 +296,22 @@ static void on_ready(Client *c, JsonRef f) {
     take_online(c, json_get(f, "online"), true);
 }
 
-static void give_up(Client *c, std::string_view nonce, bool for_good) {
+// Whatever speaks against a message: if it was stored before it was sent this time, in a room that its sender is in since then, it is the answer.
+static void check_refusal(const Client *c, std::string_view nonce, int64_t said_rev) {
+    for (const SimUser &u : sim_disk.users) {
+        if (u.row.name != people[c->person].name) continue;
+        for (const MessageRow &m : sim_disk.messages) {
+            if (m.sender != u.row.id || m.nonce != nonce || m.id > said_rev) continue;
+            const MemberRow *in = sim_member(sim_disk, m.room, m.sender);
+            own(c, !in || in->rev > said_rev, "%.*s is refused, and is message %lld", (int)nonce.size(), nonce.data(), (long long)m.id);
+        }
+    }
+}
+
+static void give_up(Client *c, std::string_view nonce, bool for_good, bool is_judged) {
     for (uint32_t k = 0; k < c->out.count; k++) {
         if (nonce != sim_sent[c->out[k].sent].nonce) continue;
+        if (is_judged) check_refusal(c, nonce, c->out[k].said_rev);
         c->out[k].is_under_way = false;
         c->out[k].again_us = sim.now_us + between(100, 3000) * 1000;
         if (for_good) c->out[k--] = c->out[--c->out.count];
@@ -310,7 +323,7 @@ static void on_error(Client *c, JsonRef f) {
     stats.refusals++;
     bool later = code == "unavailable" || code == "storage_full" || code == "rate_limited";
     if (code == "unavailable" || code == "storage_full") stats.storage_errors++;
-    if (std::string_view nonce = text_of(f, "nonce"); !nonce.empty()) give_up(c, nonce, !later);
+    if (std::string_view nonce = text_of(f, "nonce"); !nonce.empty()) give_up(c, nonce, !later, !later && code != "blocked");
     for (Known &k : c->rooms) {
         char wanted[16];
         snprintf(wanted, sizeof wanted, "h%u", k.asked);
@@ -350,7 +363,7 @@ static void on_frame(Client *c, std::string_view payload) {
     else if (type == "warning") {
         stats.warnings++;
         own(c, int_of(f, "limit") == 0 || int_of(f, "count") <= int_of(f, "limit"), "warning %lld of %lld", (long long)int_of(f, "count"), (long long)int_of(f, "limit"));
-        give_up(c, text_of(f, "nonce"), true);
+        give_up(c, text_of(f, "nonce"), true, true);
     } else if (type == "blocked") stats.blocks++;
     else if (type == "error") on_error(c, f);
     else own(c, type == "typing" || type == "pong", "a frame of type %.*s", (int)type.size(), type.data());
@@ -491,7 +504,7 @@ void client_post(Client *c, int64_t room, std::string_view text) {
     Sent s = {.person = c->person, .nonce = {}, .room = room, .text = {mem_copy(text), text.size()}, .acked = 0};
     snprintf(s.nonce, sizeof s.nonce, "n%u", sim_sent.count + 1);
     sim_sent.add(s);
-    c->out.add({.sent = sim_sent.count - 1, .is_under_way = false, .again_us = 0});
+    c->out.add({.sent = sim_sent.count - 1, .is_under_way = false, .again_us = 0, .said_rev = 0});
 }
 
 void client_push(Client *c) {
@@ -499,6 +512,7 @@ void client_push(Client *c) {
     for (Outgoing &o : c->out) {
         if (o.is_under_way || o.again_us > sim.now_us) continue;
         o.is_under_way = true;
+        o.said_rev = sim_disk.rev;
         say_message(c, o);
     }
     for (int64_t id = 1; id < rooms_max; id++) {

@@ -28,6 +28,7 @@ struct Outgoing {
     uint32_t sent;               // in sim_sent
     bool is_under_way;           // on this connection
     uint64_t again_us;           // not before
+    int64_t said_rev;            // how far the log was when it last was sent
 };
 
 struct Known {                   // a room

@@ -23,7 +23,7 @@ struct Mood {
     uint32_t post, edit, remove, seen, typing, history, noise, again; // what a client that is ready does
     uint32_t rooms, people, moderation, sessions;                     // through HTTP and the administrator
     uint32_t cut, leave, stuck, crash, stop, restore;
-    uint32_t text_max, stop_word, room_count, long_wait;
+    uint32_t text_max, stop_word, words, room_count, long_wait;
 };
 static Mood mood;
 static ServerOptions server_options;
@@ -35,7 +35,7 @@ static uint32_t some(uint32_t most) { return chance(400) ? 0 : below(most + 1); 
 static void draw_mood() {
     mood = {.post = between(100, 700), .edit = some(100), .remove = some(60), .seen = some(200), .typing = some(50), .history = some(60), .noise = some(30), .again = some(60),
             .rooms = some(150), .people = some(40), .moderation = some(25), .sessions = some(20), .cut = some(30), .leave = some(20), .stuck = some(120), .crash = some(8), .stop = some(4),
-            .restore = chance(150) ? 5u : 0u, .text_max = chance(300) ? 1500u : 60u, .stop_word = some(40), .room_count = between(1, 14), .long_wait = some(15)};
+            .restore = chance(150) ? 5u : 0u, .text_max = chance(300) ? 1500u : 60u, .stop_word = some(40), .words = some(20), .room_count = between(1, 14), .long_wait = some(15)};
     sim_faults = {.slow = chance(300) ? 0 : between(100, 1000), .full = some(40), .passing = some(40), .broken = some(12), .is_full = false, .read_fails = some(25), .read_late = chance(200) ? 950 : some(700),
                   .slices_small = some(500), .reopen_fails = some(200)};
     if (chance(100)) sim_faults = {}; // and some seeds in which nothing fails
@@ -313,6 +313,7 @@ static void step() {
         if (sim.is_healing || chance(600)) client_step(clients[i]);
     calls_hear();
     if (!sim.is_healing && server_is_up && fault(mood.moderation)) moderate();
+    if (fault(mood.words)) server_change_words();
     if (!sim.is_healing && chance(10)) person_add();
     if (fault(10)) sim_faults.is_full = chance(300) && sim_faults.full;
     if (mood.restore && fault(20) && server_is_up) sim_disk_copy(&backup, sim_disk);

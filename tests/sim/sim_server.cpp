@@ -20,6 +20,7 @@ bool server_is_up;
 uint32_t server_reopens;
 static uv_loop_t loop;
 static bool has_given_up; // the store could not be opened again
+static const char *words = "hate\n";
 
 void sim_worker_poll();
 bool sim_worker_idle();
@@ -45,7 +46,7 @@ void server_start(const ServerOptions &options) {
     store = store_open(so, &loop, store_failed, &error);
     RingFraming framing = {.header = ring_header, .deflate = ws_encode_deflated};
     HubHooks hooks = {.session_ended = session_ended, .user_blocked = user_blocked};
-    promise(hub_start(&hub, store, framing, options.hub, hooks, words_parse("hate\n", &error)), "the hub does not start");
+    promise(hub_start(&hub, store, framing, options.hub, hooks, words_parse(words, &error)), "the hub does not start");
     promise(auth_start(&hub, &loop, {.password_memory_kib = 8, .password_ops = 1, .login_rate = 0}, 1), "auth does not start");
     net_start(&loop, {.connections_max = 200, .origins = {}}, {.request = api_request, .text = socket_text, .writable = socket_writable, .closed = socket_closed});
     ws_set_deflate(DeflateMode::off);
@@ -58,6 +59,15 @@ void server_start(const ServerOptions &options) {
     has_given_up = false;
     server_is_up = true;
     trace("server: starts at rev %lld, epoch %.8s", (long long)store_rev(store), store_epoch(store));
+}
+
+void server_change_words() {
+    ScopedBuf error;
+    words = strchr(words, '*') ? "hate\n" : "hate\nt5*\n"; // what is said begins with t1, t2, …
+    if (!server_is_up) return;
+    words_free(hub.words);
+    hub.words = words_parse(words, &error);
+    trace("server: other stop words");
 }
 
 void server_turn() {

@@ -14,6 +14,7 @@ extern uint32_t server_reopens;
 
 void server_start(const ServerOptions &options);
 void server_turn();            // one turn of the loop
+void server_change_words();    // SIGHUP, with another file of stop words
 void server_crash();           // kill -9
 void server_stop();            // SIGTERM
 const char *server_unrest();   // what there is to do at once, or is under way; null: nothing

@@ -200,17 +200,6 @@ static Err user_block(Act &a) {
     return Err::ok;
 }
 
-static Err user_warn(Act &a) {
-    SimUser *u = a.alive(a.w->user);
-    if (!u) return Err::not_found;
-    a.w->user_row = u->row;
-    if (u->row.blocked) return Err::blocked;
-    u->row.warnings++;
-    if (a.w->limit && u->row.warnings >= a.w->limit) u->row.blocked = true;
-    a.w->user_row = u->row;
-    return Err::ok;
-}
-
 static Err user_delete(Act &a) {
     SimUser *u = a.alive(a.w->user);
     if (!u) return Err::not_found;
@@ -365,23 +354,29 @@ static Err member_remove(Act &a) {
 
 // --- messages
 
+static const MessageRow *said_before(Act &a, int64_t sender) {
+    const MessageRow *known = nullptr;
+    if (!a.w->nonce.empty())
+        for (const MessageRow &m : a.d.messages)
+            if (m.sender == sender && m.nonce == a.w->nonce) known = &m;
+    return known;
+}
+
+static Err against_post(Act &a) {
+    const SimRoom *r = sim_room(a.d, a.w->room);
+    if (!r || !a.is_in(a.w->room, a.w->by)) return Err::not_member;
+    if (r->row.archived) return Err::archived;
+    const MessageRow *reply = a.w->reply ? sim_message(a.d, a.w->reply) : nullptr;
+    return a.w->reply && (!reply || reply->room != a.w->room) ? Err::not_found : Err::ok;
+}
+
 static Err message_post(Act &a) {
     StoreWrite *w = a.w;
     SimUser *by = a.alive(w->by);
     if (!by || by->row.blocked) return Err::blocked;
-    const SimRoom *r = sim_room(a.d, w->room);
-    if (!r || !a.is_in(w->room, w->by)) return Err::not_member;
-    const MessageRow *known = nullptr;
-    if (!w->nonce.empty())
-        for (const MessageRow &m : a.d.messages)
-            if (m.sender == w->by && m.nonce == w->nonce) known = &m;
-    if (r->row.archived) {
-        if (!known) return Err::archived;
-        a.present(*known);
-        return Err::ok;
-    }
-    const MessageRow *reply = w->reply ? sim_message(a.d, w->reply) : nullptr;
-    if (w->reply && (!reply || reply->room != w->room)) return Err::not_found;
+    const MessageRow *known = said_before(a, w->by);
+    Err err = against_post(a);
+    if (err != Err::ok && (!known || !a.is_in(known->room, w->by))) return err;
     if (known) {
         a.present(*known);
         return Err::ok;
@@ -453,6 +448,23 @@ static Err message_delete(Act &a) {
     return Err::ok;
 }
 
+static Err message_refuse(Act &a) {
+    StoreWrite *w = a.w;
+    SimUser *u = a.alive(w->user);
+    if (!u) return Err::not_found;
+    w->user_row = u->row;
+    if (u->row.blocked) return Err::blocked;
+    if (const MessageRow *known = said_before(a, w->user); known && a.is_in(known->room, w->user)) {
+        a.present(*known);
+        return Err::ok;
+    }
+    if (w->verdict != Err::stop_word) return w->verdict;
+    u->row.warnings++;
+    if (w->limit && u->row.warnings >= w->limit) u->row.blocked = true;
+    w->user_row = u->row;
+    return Err::ok;
+}
+
 static Err marks(Act &a) {
     for (uint32_t i = 0; i < a.w->marks_count; i++) {
         const Mark &mark = a.w->marks[i];
@@ -471,8 +483,8 @@ static Err invite_set(Act &a) {
     return Err::ok;
 }
 
-static Err (*const operations[])(Act &a) = {user_add,    user_profile,  user_password, user_role,  user_block,  user_warn,     user_delete,  session_add,  session_end,   session_touch,
-                                            room_add,    room_change,   member_add,    member_remove, message_post, message_edit, message_delete, marks, invite_set};
+static Err (*const operations[])(Act &a) = {user_add,    user_profile,  user_password, user_role,  user_block,  user_delete,   session_add,  session_end,  session_touch, room_add,
+                                            room_change, member_add,    member_remove, message_post, message_edit, message_delete, message_refuse, marks, invite_set};
 static_assert(sizeof operations / sizeof *operations == (size_t)WriteKind::invite_set + 1);
 
 static List<Change> gathered;

@@ -123,6 +123,13 @@ void join(World &world, int64_t user, int64_t room, int64_t by) {
     check(err == Err::ok, "join: %s", err_info(err).code);
 }
 
+StoreWrite *a_refusal(int64_t user, Err verdict, const char *nonce) {
+    StoreWrite *w = about_user(WriteKind::message_refuse, user);
+    w->verdict = verdict;
+    w->nonce = in_arena(w, nonce);
+    return w;
+}
+
 StoreWrite *a_post(int64_t by, int64_t room, const char *text, const char *nonce) {
     StoreWrite *w = a_write(WriteKind::message_post, by);
     w->room = room;

@@ -40,6 +40,7 @@ StoreWrite *a_post(int64_t by, int64_t room, const char *text, const char *nonce
 int64_t post(World &world, int64_t by, int64_t room, const char *text, const char *nonce = "");
 StoreWrite *an_edit(int64_t by, int64_t message, const char *text);
 StoreWrite *a_delete(int64_t by, int64_t message);
+StoreWrite *a_refusal(int64_t user, Err verdict, const char *nonce = "");
 StoreWrite *about_user(WriteKind kind, int64_t user, int64_t by = 0);
 StoreWrite *about_room(WriteKind kind, int64_t room, int64_t by, int64_t user = 0);
 

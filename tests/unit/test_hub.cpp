@@ -105,6 +105,36 @@ static void a_nonce_is_answered_in_an_archived_room_too(void **) {
     assert_int_equal(chat_post(bob, room, "too late", "n2"), Err::archived);
 }
 
+// And so it is with a text that may not be said any more, or with what a program makes of its outbox: only the nonce counts.
+static void a_nonce_is_answered_whatever_speaks_against_it_now(void **) {
+    int64_t room = chat_room(alice, "plans");
+    chat_join(bob, room);
+    assert_int_equal(chat_post(bob, room, "whatever", "n"), Err::ok);
+    int64_t id = decided.message;
+    ScopedBuf error;
+    words_free(chat.hub.words);
+    chat.hub.words = words_parse("whatever", &error);
+    const struct {
+        const char *text;
+        int64_t room;
+    } rows[] = {{"whatever", room}, {"", room}, {"a\x01", room}, {"x", 99}};
+    for (auto &row : rows) {
+        Err err = chat_post(bob, row.room, row.text, "n");
+        check(err == Err::ok && decided.is_repeat && decided.message == id, "%s: %s", row.text, err_info(err).code);
+    }
+    assert_int_equal(bob->warnings, 0);
+    assert_int_equal(chat_post(bob, room, "", "n2"), Err::empty);
+    assert_int_equal(chat_post(bob, 99, "x", "n2"), Err::not_found);
+    assert_int_equal(chat_post(bob, room, "whatever", "n2"), Err::ok);
+    assert_false(decided.is_repeat);
+    assert_int_equal(bob->warnings, 1);
+    StoreWrite *w = hub_write_new(WriteKind::member_remove, bob);
+    w->room = room;
+    w->user = bob->id;
+    assert_int_equal(chat_did(w), Err::ok);
+    assert_int_equal(chat_post(bob, room, "whatever", "n"), Err::not_member);
+}
+
 static void mentions_name_who_is_in_the_room(void **) {
     int64_t room = chat_room(alice, "plans");
     chat_join(bob, room);
@@ -168,7 +198,7 @@ static void a_stop_word_warns_and_the_last_warning_blocks(void **) {
     const char *texts[] = {"I hate it", "HATE", "h\u200bate"};
     for (uint32_t i = 1; i <= 3; i++) {
         assert_int_equal(chat_post(bob, lobby_id, texts[i - 1], "n"), Err::ok);
-        assert_int_equal(decided.kind, WriteKind::user_warn);
+        assert_int_equal(decided.kind, WriteKind::message_refuse);
         assert_int_equal(decided.warnings, i);
         assert_int_equal(decided.blocked, i == 3);
     }
@@ -552,6 +582,7 @@ int main() {
         test(what_cannot_be_is_refused_early),
         test(a_nonce_makes_one_message),
         test(a_nonce_is_answered_in_an_archived_room_too),
+        test(a_nonce_is_answered_whatever_speaks_against_it_now),
         test(mentions_name_who_is_in_the_room),
         test(edits_and_deletions_are_for_their_own),
         test(a_stop_word_warns_and_the_last_warning_blocks),

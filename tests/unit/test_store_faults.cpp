@@ -182,7 +182,7 @@ static void what_is_vital_is_stored_on_a_full_disk(void **) {
     assert_int_equal(reserve_size(), reserve_bytes);
     StoreWrite *vital[] = {a_delete(anna, removed),
                            about_user(WriteKind::user_block, bert),
-                           about_user(WriteKind::user_warn, anna),
+                           a_refusal(anna, Err::stop_word),
                            about_user(WriteKind::user_role, bert),
                            about_user(WriteKind::user_password, bert),
                            about_user(WriteKind::session_add, carl),
@@ -190,7 +190,7 @@ static void what_is_vital_is_stored_on_a_full_disk(void **) {
     vital[1]->flag = true;
     vital[5]->token_hash[0] = 1;
     StoreWrite *others[] = {a_post(anna, lobby, "b", "b"), an_edit(anna, kept, "edited"), about_user(WriteKind::user_profile, anna),
-                            about_user(WriteKind::session_add, anna), about_user(WriteKind::user_password, anna), a_post(anna, lobby, "c", "c")};
+                            about_user(WriteKind::session_add, anna), about_user(WriteKind::user_password, anna), a_refusal(anna, Err::empty, "c")};
     others[4]->renew_only = true;
     int count = 0;
     for (StoreWrite *w : others) {

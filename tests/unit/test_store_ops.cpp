@@ -167,7 +167,7 @@ static void user_role_is_a_change(void **) {
 static void warnings_lead_to_a_block(void **) {
     int64_t rev = store_rev(world.s);
     for (uint32_t i = 1; i <= 3; i++) {
-        StoreWrite *w = about_user(WriteKind::user_warn, anna);
+        StoreWrite *w = a_refusal(anna, Err::stop_word);
         w->limit = 3;
         did(world, w);
         assert_int_equal((int)w->err, (int)Err::ok);
@@ -176,14 +176,14 @@ static void warnings_lead_to_a_block(void **) {
         assert_int_equal(w->changes_count, 0);
         store_write_free(w);
     }
-    refused(blocked, about_user(WriteKind::user_warn, anna));
+    refused(blocked, a_refusal(anna, Err::stop_word));
     block(anna, false);
-    StoreWrite *w = about_user(WriteKind::user_warn, anna); // limit 0: never
+    StoreWrite *w = a_refusal(anna, Err::stop_word); // limit 0: never
     did(world, w);
     assert_int_equal(w->user_row.warnings, 1); // counted from 0 again
     assert_false(w->user_row.blocked);
     store_write_free(w);
-    refused(not_found, about_user(WriteKind::user_warn, 999));
+    refused(not_found, a_refusal(999, Err::stop_word));
     refused(not_found, about_user(WriteKind::user_block, 999));
     assert_int_equal(store_rev(world.s), rev);
 }
@@ -560,6 +560,54 @@ static void a_nonce_is_used_once_for_as_long_as_the_row_lives(void **) {
     assert_true(post(world, anna, lobby, "no nonce") != post(world, anna, lobby, "no nonce"));
 }
 
+// It was stored, and what speaks against it came later.
+static void a_nonce_is_looked_for_before_the_refusal(void **) {
+    int64_t room = room_make(world, anna, "garden"), other = room_make(world, bob, "other");
+    int64_t id = post(world, anna, room, "once", "n");
+    int64_t rev = store_rev(world.s);
+    StoreWrite *answer_to_nothing = a_post(anna, room, "once", "n");
+    answer_to_nothing->reply = 999;
+    StoreWrite *again[] = {a_refusal(anna, Err::stop_word, "n"), a_refusal(anna, Err::too_long, "n"), a_post(anna, other, "once", "n"), answer_to_nothing};
+    for (StoreWrite *w : again) {
+        did(world, w);
+        check(w->err == Err::ok && w->is_repeat, "%d: %s", (int)w->kind, err_info(w->err).code);
+        assert_int_equal(w->changes_count, 0);
+        assert_int_equal(w->changes[0].message.id, id);
+        store_write_free(w);
+    }
+    assert_int_equal(sql_value(world, "SELECT sum(warnings) FROM users"), 0);
+    refused(too_long, a_refusal(anna, Err::too_long, "n2"));
+    refused(too_long, a_refusal(bob, Err::too_long, "n")); // a nonce belongs to its sender
+    refused(empty, a_refusal(anna, Err::empty));
+    assert_int_equal(store_rev(world.s), rev);
+    // Who is no longer in the room does not see it.
+    done_well(about_room(WriteKind::member_remove, room, chief, anna));
+    refused(not_member, a_post(anna, room, "once", "n"));
+    refused(too_long, a_refusal(anna, Err::too_long, "n"));
+    StoreWrite *w = did(world, a_refusal(anna, Err::stop_word, "n"));
+    assert_int_equal((int)w->err, (int)Err::ok);
+    assert_false(w->is_repeat);
+    assert_int_equal(w->user_row.warnings, 1);
+    store_write_free(w);
+    join(world, anna, room);
+    block(anna);
+    refused(blocked, a_refusal(anna, Err::too_long, "n"));
+    refused(blocked, a_post(anna, other, "once", "n"));
+}
+
+// Somebody who may write there is remembered within a batch, but not past a warning that blocks.
+static void nothing_is_posted_behind_the_last_warning(void **) {
+    StoreWrite *w[] = {a_post(anna, lobby, "good"), a_refusal(anna, Err::stop_word, "bad"), a_post(anna, lobby, "late")};
+    w[1]->limit = 1;
+    for (StoreWrite *one : w) say(world, one);
+    world_settle(world);
+    const Err expected[] = {Err::ok, Err::ok, Err::blocked};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal((int)w[i]->err, (int)expected[i]);
+        store_write_free(w[i]);
+    }
+}
+
 static void edits(void **) {
     int64_t room = room_make(world, anna, "garden");
     join(world, bob, room);
@@ -741,6 +789,8 @@ int main() {
         in_world(a_post_is_stored),
         in_world(posts_are_refused),
         in_world(a_nonce_is_used_once_for_as_long_as_the_row_lives),
+        in_world(a_nonce_is_looked_for_before_the_refusal),
+        in_world(nothing_is_posted_behind_the_last_warning),
         in_world(edits),
         in_world(deletions),
         in_world(deleted_text_leaves_the_files),

@@ -370,7 +370,7 @@ static StoreWrite *a_random_write() {
         w->flag = random_up_to(2);
         return w;
     case 7:
-        if (random_up_to(40) > 0) return about_user(WriteKind::user_warn, user);
+        if (random_up_to(40) > 0) return a_refusal(user, Err::stop_word);
         return about_user(WriteKind::user_delete, user);
     case 8:
         w = a_write(WriteKind::user_add);
