@@ -287,7 +287,8 @@ static void on_ready(Client *c, JsonRef f) {
     if (c->stage == Stage::ready) stats.overruns++;
     c->position = rev;
     c->has_position = true;
-    if (c->stage == Stage::welcomed && !c->resumed)
+    // Also when this is a resume: the snapshot before it may have been cut before its `ready`.
+    if (c->stage == Stage::welcomed)
         for (Known &k : c->rooms)
             if (k.joined && k.low == ids_max) k.wants_history = true;
     c->stage = Stage::ready;
