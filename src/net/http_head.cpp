@@ -192,7 +192,6 @@ constexpr HeadCheck head_checks[] = {
     {[](const HttpIn *in) { return in->minor == 1 && field_count(in, Known::host) == 0; }, Err::bad_request, "HTTP/1.1 needs a Host."},
     {[](const HttpIn *in) { return field_count(in, Known::host) > 1; }, Err::bad_request, "There is more than one Host."},
     {[](const HttpIn *in) { return field_count(in, Known::host) == 1 && !in->host_is_well; }, Err::bad_request, "Host is malformed."},
-    {[](const HttpIn *in) { return field_count(in, Known::origin) > 1; }, Err::bad_request, "There is more than one Origin."},
     {length_is_wrong, Err::bad_request, "Content-Length is malformed."},
     {[](const HttpIn *in) { return field_count(in, Known::transfer_encoding) > 1; }, Err::bad_request, "There is more than one Transfer-Encoding."},
     {[](const HttpIn *in) { return field_count(in, Known::transfer_encoding) == 1 && !same(field(in, Known::transfer_encoding), "chunked"); }, Err::bad_request,
@@ -320,7 +319,8 @@ bool http_judge_head(HttpIn *in) {
     // In HTTP/1.0 llhttp lets keep-alive win over close (RFC 9112 §9.3: close does).
     if (any_field_has(in, Known::connection, "close")) in->keep_alive = false;
     r.origin_present = field_count(in, Known::origin) > 0;
-    r.origin_ok = r.origin_present && origin_matches(field(in, Known::origin), r.host, r.tls, net.options.origins);
+    // Several never match, in one line or in more.
+    r.origin_ok = field_count(in, Known::origin) == 1 && origin_matches(field(in, Known::origin), r.host, r.tls, net.options.origins);
     r.upgrade_websocket = websocket_handshake(in);
     in->expects = in->minor == 1 && has_body(in) && same(field(in, Known::expect), "100-continue");
     return true;

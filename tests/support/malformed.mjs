@@ -190,7 +190,6 @@ export function malformed(H, token) {
       ['an empty line of white space', get('/healthz', ' \r\n')],
       ['65 of them', get('/healthz', 'X: a\r\n'.repeat(65)), [431]],
       ['9,000 bytes of them', get('/healthz', `X: ${'a'.repeat(9000)}\r\n`), [431]],
-      ['two Origins', get('/healthz', 'Origin: http://a\r\nOrigin: http://b\r\n')],
       ['an Expect that nobody knows', post('Content-Length: 2\r\nExpect: 200-maybe\r\n', '{}'), [417]],
       ['an Expect of more than one', post('Content-Length: 2\r\nExpect: 100-continue, x=y\r\n', '{}'), [417]],
       ['folded', get('/healthz', 'X-Long: a\r\n b\r\n')],
