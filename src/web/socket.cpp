@@ -176,7 +176,18 @@ void sockets_close_all(uint16_t code, const char *reason) {
 
 // --- what a client is answered
 
-static void answer_error(Socket *s, Err err, std::string_view nonce, std::string_view ref, uint32_t retry_after_s = 0) {
+// Notes it at the frame's place, for what the store decides later comes behind what was refused at once. True: so many in a row are too many.
+static bool note_refused(Socket *s, uint32_t frame) {
+    static_assert(refused_in_a_row_max <= 64);
+    uint32_t ago = s->frames - frame;
+    if (ago >= 64) return false;
+    s->refused |= uint64_t{1} << ago;
+    uint64_t runs = s->refused; // where n in a row begin
+    for (uint32_t n = 1; n < refused_in_a_row_max; n++) runs &= s->refused >> n;
+    return runs != 0;
+}
+
+static void answer_error(Socket *s, uint32_t at_frame, Err err, std::string_view nonce, std::string_view ref, uint32_t retry_after_s = 0) {
     metric_add(Metric::frames_refused);
     if (err == Err::rate_limited) metric_add(Metric::rate_limited);
     ScopedBuf frame;
@@ -184,7 +195,7 @@ static void answer_error(Socket *s, Err err, std::string_view nonce, std::string
     if (!send(s, buf_view(frame))) return;
     // What the server cannot do is no fault of the client's: it is to try again.
     bool is_ours = err == Err::storage_full || err == Err::unavailable || err == Err::internal;
-    if (!is_ours && ++s->refused_in_a_row >= refused_in_a_row_max) ws_close(s->conn, 1008, "too many refused frames in a row");
+    if (!is_ours && note_refused(s, at_frame)) ws_close(s->conn, 1008, "too many refused frames in a row");
     else socket_update_pause(s);
 }
 
@@ -194,8 +205,7 @@ static void decided(Hub *h, StoreWrite *w) {
     if (!s) return;
     s->asked_bytes -= static_cast<uint32_t>(w->owner_extra);
     socket_mark_dirty(s);
-    if (w->err != Err::ok) return answer_error(s, w->err, w->nonce, hub_ref(w));
-    s->refused_in_a_row = 0;
+    if (w->err != Err::ok) return answer_error(s, static_cast<uint32_t>(w->owner_extra >> 32), w->err, w->nonce, hub_ref(w));
     ScopedBuf frame;
     if (hub_is_warning(w)) frame_warning(frame, w->user_row.warnings, w->limit, w->nonce, hub_ref(w));
     else if (w->is_repeat) frame_message(frame, &h->model, w->changes[0].message, true, hub_ref(w));
@@ -225,7 +235,7 @@ static bool is_write(RequestKind kind) { return kind == RequestKind::message || 
 
 static Err handle(Socket *s, const Request &q, uint32_t owed, uint64_t now_ms, uint32_t *retry_after_s) {
     User *user = s->reader.user;
-    HubOrigin origin = {.id = s->id, .extra = owed, .ref = q.ref};
+    HubOrigin origin = {.id = s->id, .extra = uint64_t{s->frames} << 32 | owed, .ref = q.ref};
     if (is_write(q.kind)) {
         if (uint32_t wait = bucket_take(user->messages, sockets_hub->options.message_rate, now_ms)) {
             *retry_after_s = (wait + 999) / 1000;
@@ -265,6 +275,8 @@ static void hear_again(ConnId id) {
 void socket_text(Conn *c, std::string_view message) {
     auto *s = static_cast<Socket *>(conn_owner(c));
     metric_add(Metric::frames_in);
+    s->frames++;
+    s->refused <<= 1;
     uint64_t now = clock_ms();
     session_touch(s->session);
     // The frame over the rate is served; the token that it lacks is taken before the next one is read.
@@ -283,9 +295,8 @@ void socket_text(Conn *c, std::string_view message) {
     if (!socket_of(id)) return; // the answer did not fit: it has been closed
     if (err != Err::ok) {
         s->asked_bytes -= owed;
-        return answer_error(s, err, q.nonce, q.ref, retry_after_s);
+        return answer_error(s, s->frames, err, q.nonce, q.ref, retry_after_s);
     }
-    if (!owed) s->refused_in_a_row = 0;
     socket_update_pause(s);
 }
 

@@ -11,7 +11,8 @@ struct Socket {
     Socket *next_of_user;
     uint32_t index;             // in `all`
     uint32_t asked_bytes;       // of requests that wait for the store: what their answers may hold
-    uint8_t refused_in_a_row;
+    uint32_t frames;            // heard so far; wraps
+    uint64_t refused;           // the last 64 of them, the newest in the lowest bit: 1 when it was refused
     bool dirty;                 // in `dirty_list`
     bool history_asked;         // one page at a time; meanwhile it is not read
     bool slowed;                // over the request rate; meanwhile it is not read

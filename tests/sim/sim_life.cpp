@@ -245,7 +245,7 @@ uint32_t sim_store_reads_of(const Store *s, uint64_t owner) {
 uint64_t sim_store_asked_of(const Store *s, uint64_t owner) {
     uint64_t n = 0;
     for (const StoreWrite *list : {s->batch, s->first})
-        for (const StoreWrite *w = list; w; w = w->next) n += w->owner_id == owner ? w->owner_extra : 0;
+        for (const StoreWrite *w = list; w; w = w->next) n += w->owner_id == owner ? (uint32_t)w->owner_extra : 0; // above it is the number of its frame
     return n;
 }
 

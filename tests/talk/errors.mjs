@@ -2,7 +2,7 @@
 // lives on; only twenty refused frames in a row close it, with 1008 (PROTOCOL §3.3, §3.4).
 
 import assert from 'node:assert/strict'
-import { online, register } from '../support/client.mjs'
+import { login, online, register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
 
@@ -131,6 +131,28 @@ test('nineteen refusals and a good frame go on for ever, twenty in a row close 1
   for (let i = 0; i < 20; i++) s.sendText('not json')
   await s.expectClose(1008)
   assert.ok(s.waiting('error').length >= 38 + 19, 'each refused frame had its answer')
+})
+
+test('good messages between the refused ones count, though the store decides about them later', async () => {
+  const brisk = await startServer({ args: ['--message-rate', 'off', '--request-rate', 'off'] })
+  const s = await online(brisk, await register(brisk, 'carol'))
+  for (let round = 0; round < 30; round++) {
+    for (const text of [JSON.stringify({ type: 'message', text: 'good', nonce: `between ${round}` }), 'x']) s.sendText(text)
+  }
+  for (let round = 0; round < 30; round++) await s.until(f => f.nonce === `between ${round}`)
+  await s.ask({ type: 'ping' })
+  // Twenty that the store refuses are as many; and so are twenty behind good ones that it has not decided about.
+  for (let i = 0; i < 20; i++) s.send({ type: 'message', text: '', nonce: `refused ${i}` })
+  await s.expectClose(1008)
+  const again = await online(brisk, await login(brisk, 'carol'))
+  for (let i = 0; i < 5; i++) again.send({ type: 'message', text: 'good', nonce: `first ${i}` })
+  for (let i = 0; i < 19; i++) again.sendText('x')
+  await again.ask({ type: 'ping' })
+  for (let i = 0; i < 5; i++) again.send({ type: 'message', text: 'good', nonce: `second ${i}` })
+  for (let i = 0; i < 20; i++) again.sendText('x')
+  await again.expectClose(1008)
+  assert.equal(again.log.filter(f => f.type === 'error').length, 39)
+  await brisk.stop()
 })
 
 test('rate_limited is not decided by errors: a flood is slowed, not refused', async () => {
