@@ -122,6 +122,7 @@ static HubOptions hub_options(const Options *o) {
     return {.registration = o->registration,
             .warnings_limit = o->warnings,
             .text_chars_max = o->text_max,
+            .frame_bytes_max = o->frame_max,
             .message_rate = o->message_rate,
             .request_rate = o->request_rate,
             .server_name = o->name};

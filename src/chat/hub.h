@@ -13,6 +13,7 @@ struct HubOptions {
     Registration registration = Registration::open;
     uint32_t warnings_limit = 3;          // the N-th violation blocks; 0: never
     uint32_t text_chars_max = ::text_chars_max;
+    size_t frame_bytes_max = ::frame_bytes_max; // here it is only told; net/ws keeps to it
     Rate message_rate = {20, 5};
     Rate request_rate = {100, 50};
     const char *server_name = "ChatterBox";

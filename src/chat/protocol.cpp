@@ -103,10 +103,10 @@ void protocol_message(JsonWriter &w, const Model *m, const MessageRow &message, 
     json_end(w, '}');
 }
 
-void protocol_limits(JsonWriter &w, uint32_t text_chars_max) {
+void protocol_limits(JsonWriter &w, uint32_t text_chars_max, size_t frame_bytes_max) {
     json_begin(w, '{');
     json_field_int(w, "text", text_chars_max);
-    json_field_int(w, "frame", frame_bytes_max);
+    json_field_int(w, "frame", static_cast<int64_t>(frame_bytes_max));
     json_field_int(w, "upload", upload_bytes_max);
     json_end(w, '}');
 }

@@ -34,7 +34,7 @@ struct MessageExtra {
 void protocol_message(JsonWriter &w, const Model *m, const MessageRow &message, const MessageExtra &extra);
 
 // {"text":…,"frame":…,"upload":…}
-void protocol_limits(JsonWriter &w, uint32_t text_chars_max);
+void protocol_limits(JsonWriter &w, uint32_t text_chars_max, size_t frame_bytes_max);
 
 // --- frames of the log; the same for live and replay
 void frame_message(Buf &out, const Model *m, const MessageRow &message, bool repeat = false, std::string_view ref = {});

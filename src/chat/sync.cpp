@@ -63,7 +63,7 @@ static void put_welcome(Buf &out, const UnreadCount *counts, const User *user, b
     json_field_bool(w, "resumed", resumed);
     put_rooms(w, counts, user, brevity);
     json_key(w, "limits");
-    protocol_limits(w, sync_hub->options.text_chars_max);
+    protocol_limits(w, sync_hub->options.text_chars_max, sync_hub->options.frame_bytes_max);
     json_key(w, "server");
     json_begin(w, '{');
     json_field(w, "name", sync_hub->options.server_name);

@@ -106,7 +106,7 @@ void get_me(Call *call) {
     json_field(w, "epoch", store_epoch(web_hub->store));
     json_field_int(w, "rev", hub_rev(web_hub));
     json_key(w, "limits");
-    protocol_limits(w, web_hub->options.text_chars_max);
+    protocol_limits(w, web_hub->options.text_chars_max, web_hub->options.frame_bytes_max);
     json_end(w, '}');
     answer_json(call->r, 200, json);
 }

@@ -27,6 +27,19 @@ test('a head of up to 8 KiB is read, a longer one refused at once', async () => 
   assert.ok([400, 431].includes(many[0].status))
 })
 
+test('the limits told are those of the options', async () => {
+  const own = await startServer({ args: ['--frame-max', '5000', '--text-max', '100'] })
+  const carol = await register(own, 'carol'), s = await online(own, carol)
+  const told = { text: 100, frame: 5000, upload: 10_485_760 }
+  assert.deepEqual(s.welcome.limits, told)
+  assert.deepEqual((await call(own, 'GET', '/api/me', { token: carol.token })).limits, told)
+  s.sendText(JSON.stringify({ type: 'ping', pad: 'x'.repeat(4000) }))
+  await s.next('pong')
+  s.sendText(JSON.stringify({ type: 'ping', pad: 'x'.repeat(5000) }))
+  await s.expectClose(1009)
+  await own.stop()
+})
+
 test('a head without an end is refused as soon as it is too long', async () => {
   const conn = tcp(server)
   conn.write(`GET / HTTP/1.1\r\nHost: ${H}\r\nX: ${'x'.repeat(9000)}`)

@@ -184,7 +184,7 @@ static void frames(void **) {
     frame_pong(rows[i++].out, "r", 5);
     frame_pong(rows[i++].out, {}, 6);
     JsonWriter w{.out = &rows[i++].out};
-    protocol_limits(w, 4000);
+    protocol_limits(w, 4000, 65536);
     assert_int_equal(i, sizeof rows / sizeof *rows);
     for (auto &row : rows) {
         check_text(buf_view(row.out), row.json, "frame");
