@@ -147,8 +147,8 @@ static void put_room_frame(Buf &out, int64_t rev, const Room *room, const RoomVi
 
 void frame_room(Buf &out, int64_t rev, const Room *room) { put_room_frame(out, rev, room, nullptr); }
 
-void frame_room_joined(Buf &out, int64_t rev, const Member *member) {
-    RoomView view = {.reader = member->user, .member = member};
+void frame_room_joined(Buf &out, int64_t rev, const Member *member, const UnreadCount &counts) {
+    RoomView view = {.reader = member->user, .member = member, .counts = counts};
     put_room_frame(out, rev, member->room, &view);
 }
 

@@ -40,7 +40,7 @@ void protocol_limits(JsonWriter &w, uint32_t text_chars_max, size_t frame_bytes_
 void frame_message(Buf &out, const Model *m, const MessageRow &message, bool repeat = false, std::string_view ref = {});
 void frame_user(Buf &out, int64_t rev, const User *user);
 void frame_room(Buf &out, int64_t rev, const Room *room);
-void frame_room_joined(Buf &out, int64_t rev, const Member *member);
+void frame_room_joined(Buf &out, int64_t rev, const Member *member, const UnreadCount &counts = {});
 void frame_room_left(Buf &out, int64_t rev, int64_t room);
 
 // --- passing and private frames

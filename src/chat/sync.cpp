@@ -72,6 +72,19 @@ static void put_welcome(Buf &out, const UnreadCount *counts, const User *user, b
     json_end(w, '}');
 }
 
+// The rooms joined since then, of which the replay will tell once more, with the counts of `welcome`. Null: none.
+static RoomCounts *joined_since(const User *user, const UnreadCount *counts, int64_t since) {
+    RoomCounts *joined = nullptr;
+    uint32_t count = 0;
+    for (const Member *member = user->members; member; member = member->next_of_user, counts++) {
+        if (member->rev <= since) continue;
+        joined = static_cast<RoomCounts *>(mem_grow(joined, (count + 2) * sizeof(RoomCounts)));
+        joined[count++] = {member->room->id, *counts};
+        joined[count] = {};
+    }
+    return joined;
+}
+
 static void welcome(Reader *r, uint64_t id, const UnreadCount *counts, bool resumed, int64_t since) {
     ScopedBuf payload;
     for (Brevity brevity : {Brevity::none, Brevity::marks, Brevity::topic}) {
@@ -85,6 +98,7 @@ static void welcome(Reader *r, uint64_t id, const UnreadCount *counts, bool resu
         r->state = ReaderState::catching_up;
         r->position = since;
         r->replay_to = hub_rev(sync_hub);
+        r->joined = joined_since(r->user, counts, since);
     } else {
         reader_begin_snapshot(r);
     }
@@ -169,5 +183,7 @@ void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
 void reader_end(Reader *r) {
     if (r->state != ReaderState::live) metric_sub(Metric::sockets_catching_up);
     free(r->rooms);
+    free(r->joined);
     r->rooms = nullptr;
+    r->joined = nullptr;
 }

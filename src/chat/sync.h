@@ -10,6 +10,12 @@
 
 #include "chat/hub.h"
 
+// What of a room is unread. Room 0: the end of a list.
+struct RoomCounts {
+    int64_t room;
+    UnreadCount counts;
+};
+
 enum class ReaderState : uint8_t { starting, snapshot, catching_up, live };
 
 struct Reader {
@@ -26,6 +32,7 @@ struct Reader {
     bool owes_ready;         // live, but not told so yet: what the ring already holds goes first
     uint8_t rooms_next, rooms_count;
     int64_t *rooms;          // of the snapshot: whose history is still to come; freed with it
+    RoomCounts *joined;      // of a resume: the rooms joined since, as `welcome` counted them; freed when live
 };
 
 // How a reader reaches its socket. `id` is what reader_start was given.

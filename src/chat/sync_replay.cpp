@@ -87,6 +87,13 @@ static void step_snapshot(Reader *r, uint64_t id) {
 
 // --- catching up
 
+// The counts of `welcome` hold all that was said up to `replay_to`, and so must those told again behind it. Whoever joins later begins with nothing unread.
+static UnreadCount counts_told(const Reader *r, int64_t room, int64_t rev) {
+    for (const RoomCounts *j = r->joined; j && j->room; j++)
+        if (j->room == room && rev <= r->replay_to) return j->counts;
+    return {};
+}
+
 // Encodes one change as its reader may see it. False: nothing to see.
 static bool encode_change(const Reader *r, const Change &c, Buf &out) {
     const Model *m = &sync_hub->model;
@@ -109,7 +116,7 @@ static bool encode_change(const Reader *r, const Change &c, Buf &out) {
     case ChangeKind::member: {
         CB_ASSERT(c.member.user == r->user->id); // other people's memberships are nobody's business
         const Member *member = model_member(m, c.member.room, r->user->id);
-        if (member) frame_room_joined(out, c.rev, member);
+        if (member) frame_room_joined(out, c.rev, member, counts_told(r, c.member.room, c.rev));
         else frame_room_left(out, c.rev, c.member.room);
         return true;
     }
@@ -190,6 +197,8 @@ static bool ring_replays(const Reader *r) {
 static void go_live(Reader *r, uint64_t id) {
     if (!tell_moved_marks(r, id)) return;
     r->state = ReaderState::live;
+    free(r->joined);
+    r->joined = nullptr;
     r->hints_from = r->cursor; // not the head: of a room joined since, the marks come behind its frame
     r->cursor = ring_find(&sync_hub->ring, r->position);
     metric_sub(Metric::sockets_catching_up);

@@ -65,6 +65,24 @@ test('a new member starts with nothing unread', async () => {
   assert.deepEqual(await marks(bob, room.id), { seen: old.id, unread: 0, mentions: 0 })
 })
 
+test('a room joined while away is told twice with the same counts, in welcome and by the replay', async () => {
+  const b = await online(server, bob), since = (await b.ask({ type: 'ping' })).rev
+  await b.close()
+  const { room } = await call(server, 'POST', '/api/rooms', { token: alice.token, json: { name: 'Meanwhile' } }, 201)
+  await a.say('said before', { room: room.id })
+  await call(server, 'POST', `/api/rooms/${room.id}/members`, { token: alice.token, json: { username: 'bob' } }, 204)
+  for (let i = 0; i < 3; i++) await a.say(`said to @bob ${i}`, { room: room.id })
+  const again = await online(server, bob, { since, epoch: b.welcome.epoch })
+  assert.equal(again.welcome.resumed, true)
+  const told = again.welcome.rooms.find(r => r.id === room.id)
+  assert.deepEqual([told.unread, told.mentions], [3, 3])
+  assert.deepEqual(again.log.find(f => f.type === 'room' && f.room.id === room.id).room, told)
+  // Who joins now has none.
+  const { room: next } = await call(server, 'POST', '/api/rooms', { token: alice.token, json: { name: 'Right Now', members: ['bob'] } }, 201)
+  assert.equal((await again.until(f => f.type === 'room' && f.room.id === next.id)).room.unread, 0)
+  await again.close()
+})
+
 test('unread stops at 999', async () => {
   const { room } = await call(server, 'POST', '/api/rooms', { token: alice.token, json: { name: 'Noise', members: ['bob'] } }, 201)
   for (let i = 0; i < 1010; i++) a.send({ type: 'message', text: `n${i}`, room: room.id, nonce: `u${i}` })
