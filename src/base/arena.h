@@ -11,7 +11,7 @@ struct Arena {
 };
 
 void *arena_alloc(Arena &a, size_t bytes); // aligned for any type, not cleared
-std::string_view arena_copy(Arena &a, std::string_view bytes);
+std::string_view arena_copy(Arena &a, std::string_view bytes); // what is empty needs no room; a null pointer stays one
 size_t arena_bytes(const Arena &a); // what it takes, but for what was lent
 void arena_free(Arena &a);                 // a is empty and usable again
 // A new arena begins in these bytes (aligned to 16), which stay the caller's; chunks follow when they are full. arena_free forgets them.

@@ -130,7 +130,7 @@ static void push_message(Hub *h, const StoreWrite *w, const Change &c, Buf &fram
     frame_message(frame, &h->model, m);
     ScopedBuf own;
     Asked asked;
-    if (std::string_view ref = hub_ref(w); !ref.empty()) {
+    if (std::string_view ref = hub_ref(w); ref.data()) {
         frame_message(own, &h->model, m, false, ref);
         asked = {.reader = w->owner_id, .payload = buf_view(own)};
     }

@@ -79,6 +79,10 @@ void protocol_room(JsonWriter &w, const Room *room, const RoomView *view) {
     json_end(w, '}');
 }
 
+void protocol_ref(JsonWriter &w, std::string_view ref) {
+    if (ref.data()) json_field(w, "ref", ref);
+}
+
 void protocol_message(JsonWriter &w, const Model *m, const MessageRow &message, const MessageExtra &extra) {
     json_begin(w, '{');
     if (extra.type) json_field(w, "type", "message");
@@ -99,7 +103,7 @@ void protocol_message(JsonWriter &w, const Model *m, const MessageRow &message, 
         json_end(w, ']');
     }
     if (extra.repeat) json_field_bool(w, "repeat", true);
-    if (!extra.ref.empty()) json_field(w, "ref", extra.ref);
+    protocol_ref(w, extra.ref);
     json_end(w, '}');
 }
 
@@ -180,7 +184,7 @@ void frame_typing(Buf &out, int64_t room, const User *user) {
 
 static void put_handles(JsonWriter &w, std::string_view nonce, std::string_view ref) {
     if (!nonce.empty()) json_field(w, "nonce", nonce);
-    if (!ref.empty()) json_field(w, "ref", ref);
+    protocol_ref(w, ref);
 }
 
 void frame_error(Buf &out, Err err, std::string_view sentence, std::string_view nonce, std::string_view ref, uint32_t retry_after_s) {
@@ -209,7 +213,7 @@ void frame_blocked(Buf &out, std::string_view reason) {
 
 void frame_pong(Buf &out, std::string_view ref, int64_t rev) {
     JsonWriter w = open_frame(out, "pong");
-    if (!ref.empty()) json_field(w, "ref", ref);
+    protocol_ref(w, ref);
     json_field_int(w, "rev", rev);
     json_end(w, '}');
 }

@@ -25,13 +25,16 @@ enum class Eyes : uint8_t { anybody, own, admin }; // who looks at a user: to on
 void protocol_user(JsonWriter &w, const User *user, Eyes eyes);
 // Without the reader's own fields when `view` is null.
 void protocol_room(JsonWriter &w, const Room *room, const RoomView *view);
-// What a message frame says beside the message itself: `repeat` is PROTOCOL §1 "acknowledged", `ref` the handle of the request that made or changed it.
+// What a message frame says beside the message itself: `repeat` is PROTOCOL §1 "acknowledged", `ref` the handle of the request that made or changed it. Here as everywhere a `ref` may
+// be empty; with a null pointer there is none.
 struct MessageExtra {
     bool type = false;            // write "type":"message": it is a frame of its own
     bool repeat = false;
     std::string_view ref = {};
 };
 void protocol_message(JsonWriter &w, const Model *m, const MessageRow &message, const MessageExtra &extra);
+
+void protocol_ref(JsonWriter &w, std::string_view ref);
 
 // {"text":…,"frame":…,"upload":…}
 void protocol_limits(JsonWriter &w, uint32_t text_chars_max, size_t frame_bytes_max);

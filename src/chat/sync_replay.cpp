@@ -45,7 +45,7 @@ static void put_history(Buf &out, const StoreRead *rd, const Page &page, std::st
     json_field(w, "type", "history");
     json_field_int(w, "room", rd->room);
     protocol_page(w, &sync_hub->model, page, frame_out_bytes_max - 1024);
-    if (!ref.empty()) json_field(w, "ref", ref);
+    protocol_ref(w, ref);
     json_end(w, '}');
 }
 

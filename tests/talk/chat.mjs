@@ -158,6 +158,19 @@ test('a request may carry a ref, and its answer has it', async () => {
   assert.equal((await a.next('error')).nonce, 'n-7')
 })
 
+test('an empty ref is one too', async () => {
+  const said = await a.say('with an empty ref', { nonce: 'empty-ref', ref: '' })
+  assert.equal(said.ref, '')
+  assert.ok(!('ref' in await b.until(f => f.id === said.id)))
+  for (const [request, type] of [
+    [{ type: 'ping' }, 'pong'], [{ type: 'message', text: '' }, 'error'], [{ type: 'message', text: 'again', nonce: 'empty-ref' }, 'message'], [{ type: 'history', room: 1, limit: 1 }, 'history'],
+    [{ type: 'edit', id: said.id, text: 'edited' }, 'message'], [{ type: 'edit', id: said.id, text: '' }, 'error'], [{ type: 'nothing' }, 'error'],
+  ]) {
+    a.send({ ...request, ref: '' })
+    assert.equal((await a.next(f => f.ref === '')).type, type, JSON.stringify(request))
+  }
+})
+
 test('ping tells the position of the connection', async () => {
   const said = await a.say('position')
   await b.until(f => f.id === said.id)

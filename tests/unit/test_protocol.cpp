@@ -295,7 +295,7 @@ static void print(Buf &out, Err err, const Request &r) {
         if (!r.text.empty()) buf_printf(out, " text=%.*s", (int)r.text.size(), r.text.data());
     }
     if (!r.nonce.empty()) buf_printf(out, " nonce=%.*s", (int)r.nonce.size(), r.nonce.data());
-    if (!r.ref.empty()) buf_printf(out, " ref=%.*s", (int)r.ref.size(), r.ref.data());
+    if (r.ref.data()) buf_printf(out, " ref=%.*s", (int)r.ref.size(), r.ref.data());
 }
 
 #define S64 "0123456789012345678901234567890123456789012345678901234567890123"
@@ -351,6 +351,7 @@ static void requests(void **) {
         {R"({"type":"history"})", "bad_request"},
         {R"({"type":"ping"})", "ping"},
         {R"({"type":"ping","ref":"p"})", "ping ref=p"},
+        {R"({"type":"ping","ref":""})", "ping ref="},
         {R"({"type":"Message","text":"hi"})", "unknown_type"},
         {R"({"type":"welcome","ref":"r"})", "unknown_type ref=r"},
         {R"({"type":"","ref":"r"})", "unknown_type ref=r"},
