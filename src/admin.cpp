@@ -372,7 +372,7 @@ int admin_run(int argc, char **argv) {
     if (o.help || strcmp(argv[0], "help") == 0) return admin_help();
     if (!is_command(argv[0])) return fail_about(2, "there is no command ", argv[0], "; chatterbox --help lists them");
     if (!take_role(&argc, argv, &call.role)) return fail(2, "there is an option that this command does not know; chatterbox --help lists them");
-    if (strcmp(argv[0], "version") == 0) return version();
+    if (strcmp(argv[0], "version") == 0) return argc > 1 ? fail(2, "usage: chatterbox version") : version();
     if (strcmp(argv[0], "check") == 0) return argc > 1 ? fail(2, "usage: chatterbox check [--data DIR]") : check(&o);
     if (strcmp(argv[0], "stop-words") == 0) return argc > 2 ? fail(2, "usage: chatterbox stop-words [TEXT]") : stop_words(&o, argc - 1, argv + 1);
     if (argc > static_cast<int>(admin_words_max)) return fail(2, "there are too many arguments");

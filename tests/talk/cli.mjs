@@ -50,7 +50,7 @@ test('bad usage is exit 2 with one line that says what and how', async () => {
     [['serve', '--password-memory', '0'], /password-memory/], [['serve', '--deflate', 'maybe'], /deflate/], [['serve', '--allow-origin', 'not an origin'], /allow-origin/],
     [['serve', '--trust-proxy', '10.0.0.0/99'], /trust-proxy/], [['serve', '--max-sockets', '1e9'], /max-sockets/], [['serve', 'unexpected'], /unexpected/], [['dance'], /dance/], [['user'], /user/],
     [['user', 'juggle', 'bob'], /juggle/], [['user', 'add'], /./], [['user', 'role', 'alice', 'king'], /king|role/], [['backup'], /./], [['serve', '--stop-words', '/nowhere/at/all'], /stop-words|\/nowhere/],
-    [['serve', '--config', '/nowhere/at/all'], /config|\/nowhere/],
+    [['serve', '--config', '/nowhere/at/all'], /config|\/nowhere/], [['version', 'x'], /usage: chatterbox version/],
   ]) {
     await bad(cli([...args, '--data', data].slice(0, args.at(-1) === '--listen' ? -2 : undefined)), 2, pattern)
     assert.ok(!existsSync(data), `${args} made a directory`)
