@@ -2,6 +2,7 @@
 #include "sandbox.h"
 
 #include "base/assert.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,11 +76,8 @@ static bool data_is_ours(const char *dir, UserIds ids, Buf *error) {
 }
 
 bool sandbox_become(UserIds ids, const char *data_dir, Buf *error) {
-    bool is_new = mkdir(data_dir, 0700) == 0;
-    if (!is_new && errno != EEXIST) {
-        buf_printf(*error, "cannot make the data folder %s: %s", data_dir, strerror(errno));
-        return false;
-    }
+    bool is_new;
+    if (!store_make_folder(data_dir, &is_new, error)) return false;
     if (ids.uid == 0) return true;
     if (geteuid() == 0) {
         bool given = !is_new || chown(data_dir, ids.uid, ids.gid) == 0;

@@ -21,10 +21,26 @@
 
 // --- the folder and its lock
 
-static bool folder_make(const char *dir, Buf *error) {
-    if (mkdir(dir, 0700) == 0) return true;
+// The way to a folder, as far as it is missing.
+static void parents_make(const char *dir) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", dir);
+    for (size_t end = strlen(path); end > 1 && path[end - 1] == '/';) path[--end] = 0;
+    for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
+        *slash = 0;
+        if (mkdir(path, 0777) != 0 && errno != EEXIST) return; // whoever makes the folder itself says so
+        *slash = '/';
+    }
+}
+
+bool store_make_folder(const char *dir, bool *is_new, Buf *error) {
+    *is_new = mkdir(dir, 0700) == 0;
+    if (!*is_new && errno == ENOENT) {
+        parents_make(dir);
+        *is_new = mkdir(dir, 0700) == 0;
+    }
     struct stat st;
-    if (errno == EEXIST && stat(dir, &st) == 0 && S_ISDIR(st.st_mode)) return true;
+    if (*is_new || (errno == EEXIST && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))) return true;
     buf_printf(*error, "cannot make the data folder %s: %s", dir, strerror(errno));
     return false;
 }
@@ -220,7 +236,8 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
         buf_printf(*error, "the path of the data folder is too long");
         return nullptr;
     }
-    if (!folder_make(options.dir, error)) return nullptr;
+    bool is_new = false;
+    if (!store_make_folder(options.dir, &is_new, error)) return nullptr;
     int lock_fd = lock_take(options.dir, error);
     if (lock_fd < 0) return nullptr;
     auto *s = static_cast<Store *>(mem_zero(sizeof(Store)));
@@ -230,7 +247,6 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     s->failed = failed;
     snprintf(s->path, sizeof s->path, "%s/chatterbox.db", options.dir);
     db_start(options.fix_memory_bound);
-    bool is_new = false;
     bool is_there = file_make(s->path, &is_new, error);
     if (is_there && is_new) is_there = database_make(s, error);
     if (is_there) stranger_log_remove(s->path);

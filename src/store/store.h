@@ -213,7 +213,7 @@ void store_read_free(StoreRead *r);
 enum class Durability : uint8_t { full, normal };
 
 struct StoreOptions {
-    const char *dir;             // made if missing, mode 0700
+    const char *dir;             // made if missing, as store_make_folder does
     Durability durability = Durability::full;
     bool fix_memory_bound = true;// a static heap for SQLite where the build has one
 };
@@ -225,6 +225,8 @@ using StoreFailed = void (*)();
 // Opens DIR/chatterbox.db under DIR/lock, migrates (with a copy made first), makes an epoch where there is none or where what clients saw may be gone. On failure null and one
 // line in *error saying what and how to fix it (locked by another process: "a server is already running on DIR (pid N)"). loop null: no threads; only store_write_now, store_read_now.
 Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed failed, Buf *error);
+// Makes the data folder where it is missing, mode 0700, and the way to it, as the umask says. For who must give it away before it is opened. False with a sentence.
+[[nodiscard]] bool store_make_folder(const char *dir, bool *is_new, Buf *error);
 // Is another process holding DIR/lock? For the command line, which then speaks through DIR/control.
 bool store_is_locked(const char *dir);
 // Commits what waits, runs the completions, checkpoints, closes. The loop must run once more for the handles to close.

@@ -135,6 +135,13 @@ test('the data directory is private: 0700, its files for nobody else', async () 
   assert.ok(statSync(join(server.data, 'control')).isSocket())
 })
 
+test('the way to the data directory is made too, and only the last is private', async () => {
+  const top = temporary(), deep = await startServer({ data: join(top, 'way', 'to', 'data') })
+  assert.equal(statSync(deep.data).mode & 0o777, 0o700)
+  for (const on of ['way', 'way/to']) assert.equal(statSync(join(top, on)).mode & 0o777, 0o777 & ~process.umask(), on)
+  await deep.stop()
+})
+
 test('garbage and silence on the control socket hold up nobody', async () => {
   const path = join(server.data, 'control')
   const strangers = Array.from({ length: 6 }, (_, i) => {

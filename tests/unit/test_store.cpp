@@ -138,10 +138,33 @@ static void what_is_no_database_of_ours_is_refused(void **) {
 }
 
 static void folders_that_cannot_be_made_are_refused(void **) {
-    check_refused_open("/nonexistent/data", "cannot make the data folder /nonexistent/data: No such file or directory");
+    check_refused_open("/proc/nonexistent/data", "cannot make the data folder /proc/nonexistent/data: No such file or directory");
     char path[256];
     world_path(world, "lock", path);
     check_refused_open(path, "cannot make the data folder");
+}
+
+static void the_way_to_the_folder_is_made_too(void **) {
+    char path[256];
+    world_path(world, "way/to/data/", path);
+    world_close(world);
+    ScopedBuf error;
+    Store *s = store_open({.dir = path}, nullptr, nullptr, &error);
+    check(s, "%.*s", (int)error.len, error.data);
+    store_close(s);
+    mode_t mask = umask(0);
+    umask(mask);
+    const struct {
+        const char *name;
+        mode_t mode;
+    } rows[] = {{"way", 0777 & ~mask}, {"way/to", 0777 & ~mask}, {"way/to/data", 0700}};
+    for (auto &row : rows) {
+        struct stat st;
+        world_path(world, row.name, path);
+        assert_int_equal(stat(path, &st), 0);
+        check((st.st_mode & 07777) == row.mode, "%s: %o", row.name, st.st_mode);
+    }
+    world_open(world);
 }
 
 static void a_database_that_cannot_be_made_is_refused(void **) {
@@ -485,6 +508,7 @@ int main() {
         in_world(strangers_see_that_it_is_in_use),
         in_world(what_is_no_database_of_ours_is_refused),
         in_world(folders_that_cannot_be_made_are_refused),
+        in_world(the_way_to_the_folder_is_made_too),
         in_world(a_database_that_cannot_be_made_is_refused),
         in_world(the_epoch_stays_over_clean_stops),
         in_full_world(an_unclean_stop_at_full_keeps_the_epoch),
