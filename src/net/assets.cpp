@@ -3,6 +3,7 @@
 #include "net/assets.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/embedded.h"
 #include "net/deflate.h"
@@ -36,6 +37,8 @@ bool list_next(std::string_view *list, std::string_view *member) {
     return true;
 }
 
+bool is_one(std::string_view coding, std::string_view name) { return coding.size() == name.size() && strncasecmp(coding.data(), name.data(), name.size()) == 0; }
+
 // gzip or * with a q above 0 (RFC 9110 §12.5.3).
 bool takes_gzip(std::string_view accept) {
     bool any = false;
@@ -46,7 +49,7 @@ bool takes_gzip(std::string_view accept) {
         bool wanted = true;
         if (weight.starts_with("q=") || weight.starts_with("Q="))
             wanted = weight.substr(2).find_first_not_of("0.") != std::string_view::npos;
-        if (coding == "gzip" || coding == "x-gzip" || coding == "GZIP") return wanted;
+        if (is_one(coding, "gzip") || is_one(coding, "x-gzip")) return wanted;
         if (coding == "*") any = wanted;
     }
     return any;

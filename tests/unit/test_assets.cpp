@@ -87,7 +87,7 @@ static void who_takes_gzip(void **) {
         const char *accept;
         bool gzip;
     } rows[] = {
-        {"gzip", true}, {"deflate, gzip;q=1.0, *;q=0.5", true}, {"*", true}, {"gzip;q=0", false}, {"gzip; q=0.000", false}, {"identity", false},
+        {"gzip", true}, {"Gzip", true}, {"X-GZip;q=0.1", true}, {"gZIP;q=0", false}, {"deflate, gzip;q=1.0, *;q=0.5", true}, {"*", true}, {"gzip;q=0", false}, {"gzip; q=0.000", false}, {"identity", false},
         {"", false}, {"*;q=0", false}, {"gzip;q=0, *", false}, {"gzipped", false}, {"br", false},
     };
     for (auto &row : rows) {
