@@ -13,7 +13,8 @@ const same = { 'Sec-Fetch-Site': 'same-origin' }
 test('a token is good as bearer and as cookie', async () => {
   await call(server, 'GET', '/api/me', { token: alice.token }, 200)
   await call(server, 'GET', '/api/me', { cookie: alice.token }, 200)
-  await call(server, 'GET', '/api/me', { headers: { Authorization: `bearer ${alice.token}` } })
+  for (const scheme of ['bearer', 'BEARER', 'Bearer  ', 'Bearer     ']) await call(server, 'GET', '/api/me', { headers: { Authorization: `${scheme} ${alice.token}` } })
+  await refused(server, 'GET', '/api/me', { headers: { Authorization: `Bearer\t${alice.token}` } }, 401, 'unauthorized')
 })
 
 test('… and as query on the handshake only', async () => {
