@@ -91,6 +91,7 @@ static void apply(Hub *h, const Change &c) {
         CB_ASSERT(unicode_fold_key(c.user.name, key));
         User *user = model_put_user(m, c.user, buf_view(key));
         while (user->deleted && user->sessions) end_session(h, user->sessions);
+        if (user->deleted) presence_end(h, user, clock_ms());
         break;
     }
     case ChangeKind::room: model_put_room(m, c.room); break;
@@ -178,7 +179,9 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
         bool was_blocked = user->blocked;
         user->warnings = w->user_row.warnings;
         user->blocked = w->user_row.blocked;
-        if (user->blocked && !was_blocked) h->hooks.user_blocked(user);
+        if (!user->blocked || was_blocked) break;
+        h->hooks.user_blocked(user);
+        presence_end(h, user, clock_ms());
         break;
     }
     default: break;

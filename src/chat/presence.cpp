@@ -31,6 +31,12 @@ void presence_leave(Hub *h, User *user, uint64_t now_ms) {
     if (!h->linger_due_ms || user->offline_at_ms < h->linger_due_ms) h->linger_due_ms = user->offline_at_ms;
 }
 
+void presence_end(Hub *h, User *user, uint64_t now_ms) {
+    if (!user->online || user->sockets) return;
+    user->offline_at_ms = 0;
+    changed(h, user, false, now_ms);
+}
+
 // Each look goes through everybody, so there are at most four in a second, however many leave.
 constexpr uint32_t look_gap_ms = 250;
 

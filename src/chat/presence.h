@@ -7,6 +7,7 @@
 
 void presence_come(Hub *h, User *user, uint64_t now_ms);   // a socket of this user was opened
 void presence_leave(Hub *h, User *user, uint64_t now_ms);  // … and closed
+void presence_end(Hub *h, User *user, uint64_t now_ms);    // blocked or deleted, its sockets closed: it is offline at once
 void presence_turn(Hub *h, uint64_t now_ms);
 uint64_t presence_due_ms(const Hub *h);
 // Writes "online":[…], or "online_count":n when there are too many, into an open object.

@@ -36,6 +36,19 @@ test('offline comes ten seconds after the last socket has gone, not before', asy
   assert.ok(after >= 9_500, `offline after ${after} ms`)
 }, { together: true, timeout: 30_000 })
 
+test('who is blocked or deleted is offline at once', async () => {
+  for (const [command, code] of [['block', 4002], ['delete', 4001]]) {
+    const name = `soon-${command}ed`, s = await online(server, await register(server, name))
+    await a.heard(presence('online', name))
+    assert.equal((await server.cli(['user', command, name])).code, 0)
+    await s.expectClose(code)
+    const b = await online(server, bob)
+    assert.ok(!b.log.find(f => f.type === 'ready').online.includes(name))
+    await a.heard(presence('offline', name), 3000)
+    await b.close()
+  }
+})
+
 test('a reload within ten seconds is not seen by anybody', async () => {
   const first = await online(server, dora)
   await a.heard(presence('online', 'dora'))
