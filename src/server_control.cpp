@@ -4,13 +4,12 @@
 #include "admin.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "net/conn_listen.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -26,9 +25,7 @@ struct ControlConn {
 };
 
 static Hub *hub;
-static uv_pipe_t listener;
-static bool listening;
-static char socket_path[sizeof(sockaddr_un::sun_path)];
+static Listener *listener; // null: the path of the data is too long for one
 static ControlConn *conns[calls_max];
 
 static void free_conn(ControlConn *c) {
@@ -135,41 +132,36 @@ static bool is_allowed(uv_pipe_t *pipe) {
     return peer.uid == 0 || peer.uid == geteuid();
 }
 
-static void on_connection(uv_stream_t *server, int status) {
-    if (status < 0) return;
+static void on_connection(Listener *l) {
     auto *c = static_cast<ControlConn *>(mem_zero(sizeof(ControlConn)));
-    uv_pipe_init(server->loop, &c->pipe, 0);
+    uv_pipe_init(l->stream.loop, &c->pipe, 0);
     ControlConn **place = nullptr;
     for (ControlConn *&p : conns)
         if (!p) place = &p;
-    bool good = uv_accept(server, reinterpret_cast<uv_stream_t *>(c)) == 0 && place && is_allowed(&c->pipe);
+    bool good = uv_accept(&l->stream, reinterpret_cast<uv_stream_t *>(c)) == 0 && place && is_allowed(&c->pipe);
     if (place) *place = c;
     if (!good || uv_read_start(reinterpret_cast<uv_stream_t *>(c), on_alloc, on_read)) end(c);
 }
 
 bool control_start(uv_loop_s *loop, Hub *h, const char *data_dir, Buf *error) {
     hub = h;
-    if (static_cast<size_t>(snprintf(socket_path, sizeof socket_path, "%s/control", data_dir)) >= sizeof socket_path) {
+    ListenAddress where;
+    where.address.is_unix = true;
+    if (static_cast<size_t>(snprintf(where.unix_path, sizeof where.unix_path, "%s/control", data_dir)) >= sizeof where.unix_path) {
         log_warn("the path of the data directory is too long for a control socket; commands need the server stopped");
         return true;
     }
-    unlink(socket_path);
-    uv_pipe_init(loop, &listener, 0);
-    listening = true;
-    mode_t before = umask(0177);
-    int failed = uv_pipe_bind(&listener, socket_path);
-    umask(before);
-    if (!failed) failed = uv_listen(reinterpret_cast<uv_stream_t *>(&listener), 16, on_connection);
-    if (!failed) return true;
-    buf_printf(*error, "cannot make the control socket %s: %s", socket_path, uv_strerror(failed));
-    return false;
+    unlink(where.unix_path);
+    uint16_t no_port;
+    int failed = listener_open(&listener, loop, where, 0600, on_connection, &no_port);
+    if (failed) buf_printf(*error, "cannot make the control socket %s: %s", where.unix_path, uv_strerror(failed));
+    return failed == 0;
 }
 
 void control_stop() {
-    if (!listening) return;
-    listening = false;
-    uv_close(reinterpret_cast<uv_handle_t *>(&listener), nullptr);
-    unlink(socket_path);
+    if (!listener) return;
+    listener_close(listener);
+    listener = nullptr;
     for (ControlConn *c : conns)
         if (c) end(c);
 }

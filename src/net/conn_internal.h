@@ -1,5 +1,5 @@
 // What the files of src/net know of a connection and nobody else does: its structure, its states, and the calls between conn.cpp (slots, states),
-// conn_read.cpp and conn_write.cpp (bytes), conn_accept.cpp (who may come in), conn_budget.cpp (what they hold), conn_deadlines.cpp (the wheel), http.cpp and
+// conn_read.cpp and conn_write.cpp (bytes), conn_accept.cpp (who may come in; listeners have a header of their own, conn_listen.h), conn_budget.cpp (what they hold), conn_deadlines.cpp (the wheel), http.cpp and
 // http_answer.cpp (requests, answers) and ws.cpp (messages). Loop thread only.
 #pragma once
 
@@ -163,6 +163,7 @@ bool conn_flush_private(Conn *c);              // what can be sent of the privat
 // --- conn_accept.cpp
 void accept_admit(Conn *c); // its peer is known: counts it, makes room or refuses it, starts it
 void accept_go_on();         // takes those who came when the turn was long already
+void accept_spare_one();     // a descriptor is missing: who would be the first to go at the limit goes
 void accept_list_enter(Conn *c);
 void accept_list_leave(Conn *c);
 void accept_authenticated(Conn *c);
