@@ -24,6 +24,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <algorithm>
+
 constexpr uint64_t stop_ms_max = 4'000;      // from the signal to the end, whatever still hangs
 
 enum class Stage : uint8_t { serving, finishing, closing, over };
@@ -167,19 +169,23 @@ static bool start_chat(Words *words, Buf *error) {
     return true;
 }
 
-// As many as there are descriptors for, so that who is too many gets an answer; the database, the log and the control socket need some too.
-static uint32_t connections_possible(uint32_t wanted) {
+// As many as there are descriptors for, so that who is too many gets an answer; the answers that linger need some too, and so do the database, the log and the
+// control socket, by which an attack can be ended.
+static void set_connections_max(NetOptions *no, uint32_t wanted) {
     constexpr rlim_t others = 32;
     struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= wanted + others) return wanted;
-    auto possible = static_cast<uint32_t>(files.rlim_cur > 2 * others ? files.rlim_cur - others : others);
-    log_warn("this process may have %llu files open: at most %u connections (ulimit -n, LimitNOFILE= in systemd)", static_cast<unsigned long long>(files.rlim_cur), possible);
-    return possible;
+    no->connections_max = wanted;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= wanted + no->refused_max + others) return;
+    auto left = static_cast<uint32_t>(files.rlim_cur > others ? files.rlim_cur - others : 0);
+    no->refused_max = std::min(no->refused_max, left / 4);
+    no->connections_max = std::max<uint32_t>(left - no->refused_max, others);
+    log_warn("this process may have %llu files open: at most %u connections (ulimit -n, LimitNOFILE= in systemd)", static_cast<unsigned long long>(files.rlim_cur),
+             no->connections_max);
 }
 
 static bool start_net(Buf *error) {
     NetOptions no;
-    no.connections_max = connections_possible(options->max_sockets + 512);
+    set_connections_max(&no, options->max_sockets + 512);
     no.connections_per_address_max = options->max_connections_per_address;
     no.trusted = options->trust_proxy;
     no.trusted_count = options->trust_proxy_count;

@@ -102,6 +102,7 @@ constexpr uint32_t commit_worth_us_max = 2'000;        // … than this where a 
 constexpr uint32_t sockets_max_default = 10'000;
 constexpr uint32_t sockets_per_user_max_default = 64;
 constexpr uint32_t connections_per_address_max_default = 256;
+constexpr uint32_t connections_refused_max = 64;         // lingering answers to those who are too many, in places beyond the limit: they never take a guest's
 constexpr uint32_t connections_without_session_max = 32; // of those, for each address
 constexpr size_t held_bytes_max = 64 * 1024 * 1024;      // what all connections hold: 700 of the longest frames both ways; a small machine has less (memory_bound.cpp)
 constexpr size_t held_bytes_min = 8 * 1024 * 1024;

@@ -14,8 +14,6 @@ Net net;
 
 namespace {
 
-// Lingering answers to those over a limit have slots beyond it, so that they never take a guest's place.
-constexpr uint32_t refused_slots = 64;
 constexpr uint32_t slots_first = 256;
 
 uv_idle_t work_handle; // runs while something has been put off; its being active makes the next turn come at once
@@ -66,7 +64,7 @@ void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &ha
     net.options = options;
     net.room_at = options.held_bytes_max / 4 * 3;
     net.handlers = handlers;
-    net.slots_max = options.connections_max + refused_slots;
+    net.slots_max = options.connections_max + options.refused_max;
     net.read_buffer = (char *)mem_alloc(read_buffer_bytes);
     uv_idle_init(loop, &work_handle);
     uv_prepare_init(loop, &turn_handle);

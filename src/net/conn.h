@@ -33,6 +33,7 @@ struct NetHandlers {
 
 struct NetOptions {
     uint32_t connections_max = sockets_max_default + 512;
+    uint32_t refused_max = connections_refused_max;      // beyond them
     uint32_t connections_per_address_max = connections_per_address_max_default; // loopback and trusted proxies have none
     const Cidr *trusted = nullptr;                       // --trust-proxy; lives as long as the net
     uint32_t trusted_count = 0;
@@ -48,7 +49,7 @@ struct NetOptions {
 
 // Starts the module on a loop; one net a process. `options` and `handlers` are copied.
 void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &handlers);
-// Binds and listens (backlog 511, SO_REUSEADDR; a stale Unix socket file is replaced, mode 0660). Returns 0 or a negative libuv error.
+// Binds and listens (SO_REUSEADDR; a stale Unix socket file is replaced, mode 0660). Returns 0 or a negative libuv error.
 // *port gets the port that was bound.
 [[nodiscard]] int net_listen(const ListenAddress &where, uint16_t *port);
 // No more accepting, no more reading (PROTOCOL §5, SIGTERM). Connections stay until closed.
