@@ -27,6 +27,7 @@ struct NetHandlers {
     void (*request)(HttpRequest *r);                     // a whole, well-formed request; answer now or later (http.h)
     void (*text)(Conn *c, std::string_view message);     // one whole text message, valid UTF-8, ≤ frame limit
     void (*binary)(Conn *c, std::string_view message) = nullptr; // one whole binary message; null: they close 1003
+    void (*frame)(Conn *c) = nullptr;                    // a frame of a WebSocket that brings no message: a ping, a pong, a part of a message before its last
     void (*writable)(Conn *c);                           // what was under way has left: more may be flushed
     void (*closed)(Conn *c);                             // a WebSocket is gone, whoever closed it; called once, then conn_owner is void
 };

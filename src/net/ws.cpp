@@ -136,6 +136,8 @@ ssize_t on_want_bytes(wslay_event_context_ptr ctx, uint8_t *to, size_t room, int
 void on_frame(wslay_event_context_ptr, const wslay_event_on_frame_recv_start_arg *frame, void *user) {
     WsIn *in = (WsIn *)user;
     in->control = frame->opcode >= opcode_close;
+    bool ends = in->control ? frame->opcode == opcode_close : frame->fin != 0; // what ends something is told of as that
+    if (!ends && in->conn->state == ConnState::socket && net.handlers.frame != nullptr) net.handlers.frame(in->conn);
     if (in->control) return;
     if (frame->opcode == opcode_binary && net.handlers.binary == nullptr) return refuse(in, 1003, "text frames only");
     if (frame->opcode == opcode_text || frame->opcode == opcode_binary) {

@@ -272,6 +272,20 @@ static void hear_again(ConnId id) {
     socket_update_pause(s);
 }
 
+// The frame over the rate is served; the token that it lacks is taken before the next one is read.
+static void count_frame(Socket *s, uint64_t now) {
+    uint32_t wait = bucket_take(s->reader.user->requests, sockets_hub->options.request_rate, now);
+    if (!wait) return;
+    s->slowed = true;
+    delay_until(s->id, now + wait, hear_again);
+}
+
+void socket_frame(Conn *c) {
+    auto *s = static_cast<Socket *>(conn_owner(c));
+    count_frame(s, clock_ms());
+    if (s->slowed) socket_update_pause(s);
+}
+
 void socket_text(Conn *c, std::string_view message) {
     auto *s = static_cast<Socket *>(conn_owner(c));
     metric_add(Metric::frames_in);
@@ -279,11 +293,7 @@ void socket_text(Conn *c, std::string_view message) {
     s->refused <<= 1;
     uint64_t now = clock_ms();
     session_touch(s->session);
-    // The frame over the rate is served; the token that it lacks is taken before the next one is read.
-    if (uint32_t wait = bucket_take(s->reader.user->requests, sockets_hub->options.request_rate, now)) {
-        s->slowed = true;
-        delay_until(s->id, now + wait, hear_again);
-    }
+    count_frame(s, now);
     Request q;
     uint32_t retry_after_s = 0;
     ConnId id = s->id;

@@ -18,6 +18,7 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
 
 // --- the net's handlers
 void socket_text(Conn *c, std::string_view message);
+void socket_frame(Conn *c);   // has its part of the request rate like any other
 void socket_writable(Conn *c);
 void socket_closed(Conn *c);
 

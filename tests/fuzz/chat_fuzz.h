@@ -255,7 +255,7 @@ inline void world_begin() {
     CB_ASSERT(hub_start(&world.hub, world.store, framing, options, hooks, words_parse("hate\n", &error)));
     NetOptions net_options;
     net_options.connections_max = 64;
-    net_start(&world.loop, net_options, {.request = api_request, .text = socket_text, .writable = socket_writable, .closed = socket_closed});
+    net_start(&world.loop, net_options, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed});
     CB_ASSERT(auth_start(&world.hub, &world.loop, {.password_memory_kib = 8, .password_ops = 1, .login_rate = 0}, 1));
     api_start(&world.hub);
     sockets_start(&world.hub, {.sockets_max = 12, .sockets_per_user_max = 4});

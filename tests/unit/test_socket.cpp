@@ -103,6 +103,28 @@ static void who_is_too_fast_is_heard_later_and_in_order(void **) {
     }
 }
 
+// A ping, a pong and a part of a message cost as much as a message: else who sends nothing but those has the server for himself.
+static void frames_that_bring_nothing_are_counted_too(void **) {
+    ScopedBuf pings, parts;
+    for (int i = 0; i < 30; i++) put_frame(pings, i % 2 ? 0x8a : 0x89, "tick");
+    for (int i = 0; i < 30; i++) put_frame(parts, i == 0 ? 0x01 : i == 29 ? 0x80 : 0x00, i == 15 ? R"({"type":"ping"})" : "    ");
+    for (const Buf *script : {&pings, &parts}) {
+        Tab &a = a_tab(), &b = a_tab();
+        online(a, tokens[0]);
+        online(b, tokens[0]);
+        hub.options.request_rate = {.burst = 3, .per_second = 0.001};
+        alice->requests = {};
+        feed(a, buf_view(*script));
+        assert_int_equal(conn_get(a.id)->held.len, script->len - 4 * 10); // three, and the one over the rate
+        hub.options.request_rate = {.burst = 3, .per_second = 500};
+        alice->requests = {};
+        feed(b, buf_view(*script));
+        if (script == &pings) until([&] { return count_of(b, "tick") == 15; }, "pongs");
+        else until_has(b, "\"pong\"");
+        hub.options.request_rate = {};
+    }
+}
+
 static void over_the_message_rate_it_says_when(void **) {
     hub.options.message_rate = {.burst = 2, .per_second = 0.5};
     Tab &a = a_tab();
@@ -469,6 +491,7 @@ int main() {
         test(each_message_is_counted_once),
         test(twenty_refusals_in_a_row_end_it),
         test(who_is_too_fast_is_heard_later_and_in_order),
+        test(frames_that_bring_nothing_are_counted_too),
         test(over_the_message_rate_it_says_when),
         test(a_blocked_user_is_told_and_closed_everywhere),
         test(a_broken_connection_does_not_hold_up_a_block),

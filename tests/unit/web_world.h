@@ -77,7 +77,7 @@ inline void begin(const SocketOptions &sockets = {}, const HubOptions &options =
     HubHooks hooks = {.session_ended = session_ended, .user_blocked = user_blocked};
     RingFraming framing = {.header = ring_header, .deflate = ws_encode_deflated};
     assert_true(hub_start(&hub, world.s, framing, options, hooks, words_parse("hate\n", &error)));
-    net_start(&world.loop, {}, {.request = api_request, .text = socket_text, .writable = socket_writable, .closed = socket_closed});
+    net_start(&world.loop, {}, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed});
     api_start(&hub);
     sockets_start(&hub, sockets);
     alice = sign_up("alice");
@@ -114,9 +114,8 @@ inline void open_tab(Tab &t, const char *token, const char *query = "") {
     feed(t, buf_view(head));
 }
 
-inline void say(Tab &t, std::string_view text) {
-    ScopedBuf frame;
-    buf_add_char(frame, (char)0x81);
+inline void put_frame(Buf &frame, uint8_t first, std::string_view text) {
+    buf_add_char(frame, (char)first);
     if (text.size() < 126) {
         buf_add_char(frame, (char)(0x80 | text.size()));
     } else {
@@ -126,6 +125,11 @@ inline void say(Tab &t, std::string_view text) {
     }
     buf_add(frame, {"\0\0\0\0", 4}); // a mask that changes nothing
     buf_add(frame, text);
+}
+
+inline void say(Tab &t, std::string_view text) {
+    ScopedBuf frame;
+    put_frame(frame, 0x81, text);
     feed(t, buf_view(frame));
 }
 
