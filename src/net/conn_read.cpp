@@ -49,6 +49,8 @@ void peer_has_shut(Conn *c) {
 // To the next turn.
 void put_off(Conn *c, std::string_view bytes) {
     c->heard_ms = net_now();
+    c->pinged = false;
+    if (c->state == ConnState::closing) c->drained_bytes += (uint32_t)bytes.size();
     buf_add(c->held, bytes);
     budget_note(c);
     conn_resume_soon(c);
@@ -63,7 +65,9 @@ void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
         bool is_request = c->state != ConnState::socket;
         bool asks = c->state == ConnState::idle || c->state == ConnState::head || c->state == ConnState::body;
         bool leaves = c->state == ConnState::socket && ws_is_close(buf->base[0]);
-        if ((asks || leaves) && c->held.len == 0 && net_turn_is_long()) put_off(c, {buf->base, (size_t)n});
+        // Nobody who talks sends so much at once; but it has room for ten thousand pings.
+        bool floods = (c->state == ConnState::socket || c->state == ConnState::closing) && (size_t)n == read_buffer_bytes;
+        if ((asks || leaves || floods) && c->held.len == 0 && net_turn_is_long()) put_off(c, {buf->base, (size_t)n});
         else conn_feed(c, {buf->base, (size_t)n});
         if (is_request) memory_wipe({buf->base, (size_t)n}); // it may hold a password or a token, and what is needed of it has been copied
         return;
@@ -111,7 +115,7 @@ void conn_resume(Conn *c) {
     }
     if (c->state == ConnState::gone) return;
     budget_note(c);
-    if (c->state == ConnState::draining && c->drained_bytes > drain_bytes_max) return conn_end(c);
+    if (c->drained_bytes > drain_bytes_max) return conn_end(c);
     conn_update_reading(c);
     if (c->eof) peer_has_shut(c);
 }

@@ -142,11 +142,61 @@ static void those_who_go_are_let_go_over_several_turns(void **) {
     }
 }
 
+static int frames;
+
+// A piece as long as the buffer holds ten thousand pongs. One such piece may use the turn up, and then the others wait.
+static void control_frames_are_heard_over_several_turns(void **) {
+    listen_here();
+    frames = 0;
+    net.handlers.frame = [](Conn *) {
+        frames++;
+        now_us++;
+    };
+    ScopedBuf piece;
+    while (piece.len < read_buffer_bytes) buf_add(piece, {"\x8a\x80\0\0\0\0", 6});
+    constexpr int in_a_piece = (int)(read_buffer_bytes / 6);
+    static_assert(in_a_piece > (int)arrivals_us_max);
+    int fds[crowd];
+    for (int &fd : fds) fd = guest(true);
+    for (int fd : fds) write_all(fd, {piece.data, read_buffer_bytes});
+    for (int before = 0; before < crowd * in_a_piece; before = frames) {
+        turn();
+        check(frames > before, "%d are forgotten", crowd * in_a_piece - before);
+        check(frames - before <= 2 * in_a_piece, "%d in one turn", frames - before); // one that waited, and one that came
+    }
+    for (int fd : fds) close(fd);
+    end_here();
+}
+
+// Nor does it hold up the others when we have said goodbye and wait for the answer.
+static void a_flood_behind_our_goodbye_waits_too(void **) {
+    listen_here();
+    ScopedBuf piece;
+    while (piece.len < read_buffer_bytes) buf_add(piece, {"\x8a\x80\0\0\0\0", 6});
+    int asks = guest(false), flood = guest(true);
+    Conn *c = nullptr;
+    for (uint32_t i = 0; i < net.slots_used; i++)
+        if (net.slots[i] != nullptr && net.slots[i]->state == ConnState::socket) c = net.slots[i];
+    ws_close(c, 1001, "");
+    for (int i = 0; i < 5; i++) turn();
+    write_all(asks, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\nGET /x HTTP/1.1\r\nHost: localhost\r\n\r\nGET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    write_all(flood, {piece.data, read_buffer_bytes});
+    turn();
+    assert_int_equal(c->held.len, read_buffer_bytes);
+    assert_int_equal(c->drained_bytes, read_buffer_bytes); // and counts as what is still coming
+    write_all(flood, {"\x88\x80\0\0\0\0", 6});
+    close(asks);
+    close(flood);
+    end_here();
+}
+
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_heard_over_several_turns),
         cmocka_unit_test(newcomers_are_accepted_over_several_turns),
         cmocka_unit_test(those_who_go_are_let_go_over_several_turns),
+        cmocka_unit_test(control_frames_are_heard_over_several_turns),
+        cmocka_unit_test(a_flood_behind_our_goodbye_waits_too),
     };
     return cmocka_run_group_tests_name("turns", tests, nullptr, nullptr);
 }
