@@ -180,6 +180,23 @@ export const attacks = {
       await sleep(300)
     }),
   },
+  'pong flood': {
+    act: async (server, { over, scale, people }) => {
+      // As much as the server takes: with a rate that is little. Nothing comes back that would have to be read.
+      const count = { pieces: 0 }, piece = Buffer.concat(many(12_000, () => encodeFrame('', { opcode: OPCODE.pong })))
+      const sockets = await Promise.all(many(Math.min(scale, 16), i => ws(server, { token: people[i % people.length].token })))
+      await Promise.all(sockets.map(async s => {
+        for (; !over() && !s.isClosed; await sleep(1)) {
+          if (s.tcp.writableLength) continue
+          s.sendRaw(piece)
+          count.pieces++
+        }
+        s.cut()
+      }))
+      return count
+    },
+    must: ['pieces'],
+  },
 }
 
 /** The people in whose names some attacks are made. */

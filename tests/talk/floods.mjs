@@ -1,4 +1,4 @@
-// Promise: while strangers flood the server, in eleven ways, good clients are served, each limit answers as PROTOCOL §4 says, and memory stays under the
+// Promise: while strangers flood the server, in twelve ways, good clients are served, each limit answers as PROTOCOL §4 says, and memory stays under the
 // bound that was printed at the start. (`make flood` does the same for longer and measures.)
 
 import assert from 'node:assert/strict'
