@@ -150,7 +150,6 @@ Conn *conn_new() {
 }
 
 void conn_start(Conn *c) {
-    c->heard_ms = net_now();
     conn_enter(c, ConnState::idle);
     conn_update_reading(c);
 }

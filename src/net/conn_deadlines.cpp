@@ -43,7 +43,7 @@ uint64_t standing_ms(Conn *c, uint64_t now) {
 }
 
 void check_socket(Conn *c, uint64_t now) {
-    if (now - c->heard_ms >= net.options.silent_ms_max && !c->paused) return conn_end(c);
+    if (now - c->heard_ms >= net.options.silent_ms_max && c->reading) return conn_end(c); // who is not listened to is not silent
     if (standing_ms(c, now) >= net.options.stuck_ms_max) return ws_close(c, 4003, "took nothing");
     if (c->pinged || now < ping_at(c)) return;
     if (pings_left == 0) return deadline_arm(c, now + tick_ms);

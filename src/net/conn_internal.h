@@ -54,7 +54,7 @@ struct Conn {
     ConnState state;
     uint8_t ping_spread; // of the idle time before a ping: 1/1024ths
     bool paused : 1;     // by conn_pause
-    bool reading : 1;
+    bool reading : 1;    // the kernel is asked for what the peer says: it is being listened to
     bool eof : 1;     // the peer has shut its side
     bool broken : 1;  // to be ended by the next turn's work
     bool pumping : 1; // its bytes are being looked at
@@ -77,7 +77,7 @@ struct Conn {
     Buf queue; // whole private frames
     Buf held;  // what arrived and may not be looked at yet, from held_at on
     uint64_t since_ms;    // when this state began
-    uint64_t heard_ms;    // when a byte came
+    uint64_t heard_ms;    // when a byte came, or we began to listen again
     uint64_t progress_ms; // when the kernel last took something of `out`
     uint64_t due_ms; // when the wheel looks next
     Conn **wheel_before;

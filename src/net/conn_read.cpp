@@ -59,7 +59,10 @@ void put_off(Conn *c, std::string_view bytes) {
 
 void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     Conn *c = (Conn *)stream->data;
-    if (n == UV_ENOBUFS) return net_work_soon();
+    if (n == UV_ENOBUFS) {
+        c->heard_ms = net_now(); // there is something, and no room for it
+        return net_work_soon();
+    }
     if (n == 0 || c->state == ConnState::gone) return;
     if (n > 0) {
         bool is_request = c->state != ConnState::socket;
@@ -86,8 +89,10 @@ void conn_update_reading(Conn *c) {
     bool ending = c->state == ConnState::closing || c->state == ConnState::draining;
     bool want = c->state != ConnState::gone && !c->eof && !c->broken && c->held.len == 0 &&
                 (ending || (!c->paused && !net.reading_stopped));
-    if (want == c->reading || c->sent != nullptr) return;
+    if (want == c->reading) return;
     c->reading = want;
+    if (want) c->heard_ms = net_now(); // silence begins anew: what was said while nobody listened has still to be read
+    if (c->sent != nullptr) return;
     if (!want) uv_read_stop(&c->stream);
     else if (uv_read_start(&c->stream, read_alloc, read_done) != 0) conn_end_soon(c);
 }

@@ -589,6 +589,35 @@ static void pings_and_silence(void **) {
     world_end();
 }
 
+// A slow reader who has not taken its answers is not read until it has, and what it says waits.
+static void who_is_not_listened_to_is_not_silent(void **) {
+    world_begin();
+    ScopedBuf sent, script;
+    ConnId id = open_socket(&sent);
+    Conn *c = conn_get(id);
+    Buf answers;
+    buf_reserve(answers, private_queue_pause_bytes + 1);
+    memset(answers.data, 'x', private_queue_pause_bytes + 1);
+    assert_true(conn_queue(c, {answers.data, private_queue_pause_bytes + 1}));
+    buf_free(answers);
+    frame(script, 0x8a, "");
+    world_feed(id, buf_view(script));
+    assert_int_equal(c->held.len, script.len);
+    c->pinged = true; // meanwhile
+    c->heard_ms -= silent_ms_max;
+    deadline_check(c);
+    assert_non_null(conn_get(id));
+    conn_flush(c, nullptr, 0);
+    conn_work();
+    assert_int_equal(c->held.len, 0);
+    deadline_check(c); // what has come in the meantime is in the kernel
+    assert_non_null(conn_get(id));
+    c->heard_ms -= silent_ms_max;
+    deadline_check(c);
+    assert_null(conn_get(id));
+    world_end();
+}
+
 static void pings_are_spread(void **) {
     NetOptions options;
     options.connections_max = 1600;
@@ -772,6 +801,7 @@ int main() {
         cmocka_unit_test(what_is_sent),
         cmocka_unit_test(the_private_queue_has_a_bound),
         cmocka_unit_test(pings_and_silence),
+        cmocka_unit_test(who_is_not_listened_to_is_not_silent),
         cmocka_unit_test(pings_are_spread),
         cmocka_unit_test(a_slow_reader_gets_every_byte_in_order),
         cmocka_unit_test(who_takes_nothing_is_let_go),
