@@ -184,7 +184,7 @@ static const uint32_t calls_allowed[] = {
     __NR_listen, // a listener that rested (net/conn_accept); without socket and bind there is no other to listen on
     // files
     __NR_openat, __NR_fcntl, __NR_lseek, __NR_fsync, __NR_ftruncate, __NR_fallocate, __NR_flock, __NR_unlinkat, __NR_renameat2, __NR_mkdirat, __NR_faccessat, __NR_faccessat2,
-    __NR_fchmod, __NR_fchmodat, __NR_fchown, __NR_readlinkat, __NR_statx, __NR_fstatfs, __NR_statfs, __NR_getdents64, __NR_getcwd, __NR_umask,
+    __NR_fchmod, __NR_fchown, __NR_readlinkat, __NR_statx, __NR_fstatfs, __NR_statfs, __NR_getdents64, __NR_getcwd, __NR_umask,
     // memory and threads
     __NR_brk, __NR_munmap, __NR_mremap, __NR_madvise, __NR_membarrier, __NR_sched_yield, __NR_sched_getaffinity, __NR_set_robust_list, __NR_rseq, __NR_gettid, __NR_exit,
     __NR_exit_group, __NR_prlimit64,
@@ -204,7 +204,7 @@ static const uint32_t calls_allowed[] = {
     __NR_newfstatat, __NR_fstat,
 #endif
 #ifdef __NR_open // machines older than arm64
-    __NR_open, __NR_stat, __NR_lstat, __NR_access, __NR_unlink, __NR_rename, __NR_mkdir, __NR_chmod, __NR_readlink, __NR_poll, __NR_epoll_wait,
+    __NR_open, __NR_stat, __NR_lstat, __NR_access, __NR_unlink, __NR_rename, __NR_mkdir, __NR_readlink, __NR_poll, __NR_epoll_wait,
 #endif
 #ifdef __NR_getrlimit // not on ARM since its EABI, where there is ugetrlimit
     __NR_getrlimit,
