@@ -187,9 +187,9 @@ static const uint32_t calls_allowed[] = {
     __NR_fchmod, __NR_fchown, __NR_readlinkat, __NR_statx, __NR_fstatfs, __NR_statfs, __NR_getdents64, __NR_getcwd, __NR_umask,
     // memory and threads
     __NR_brk, __NR_munmap, __NR_mremap, __NR_madvise, __NR_membarrier, __NR_sched_yield, __NR_sched_getaffinity, __NR_set_robust_list, __NR_rseq, __NR_gettid, __NR_exit,
-    __NR_exit_group, __NR_prlimit64,
+    __NR_exit_group,
     // signals: one's own end, and the loop's
-    __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_sigaltstack, __NR_restart_syscall, __NR_tkill,
+    __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_sigaltstack, __NR_restart_syscall,
     // what there is to know
     __NR_nanosleep, __NR_getrandom, __NR_getpid, __NR_getuid, __NR_geteuid, __NR_getgid, __NR_getegid, __NR_uname, __NR_sysinfo, __NR_getrusage,
 #ifdef __NR_clock_gettime // musl calls the 32-bit form by another name
@@ -308,11 +308,11 @@ static void put_ioctl(Program &p) {
     put(p, give, SECCOMP_RET_ERRNO | EPERM);
 }
 
-// A process ends itself (abort) and nobody else.
-static void put_tgkill(Program &p) {
-    put(p, same, __NR_tgkill, 0, 2);
+// Of calls that act on whom their first argument names, those on nobody but oneself.
+static void put_whom(Program &p, uint32_t number, uint32_t whom) {
+    put(p, same, number, 0, 2);
     put_argument(p, 0);
-    put(p, same, static_cast<uint32_t>(getpid()), to(Verdict::allow), to(Verdict::refuse));
+    put(p, same, whom, to(Verdict::allow), to(Verdict::refuse));
 }
 
 // The numbers from here to the next range's have one answer. In order, and halved at each jump: the kernel runs the filter once for each call there is when it
@@ -376,7 +376,7 @@ static void build(Program &p) {
     put(p, load, offsetof(seccomp_data, nr));
     static Ranges numbers, ranges;
     static const uint32_t calls_looked_at[] = {
-        __NR_clone, __NR_ioctl, __NR_tgkill, __NR_mprotect, mmap_number,
+        __NR_clone, __NR_ioctl, __NR_tgkill, __NR_tkill, __NR_prlimit64, __NR_mprotect, mmap_number,
     };
     numbers.count = 0;
     say(numbers, calls_allowed, sizeof calls_allowed / sizeof *calls_allowed, Verdict::allow);
@@ -392,7 +392,12 @@ static void build(Program &p) {
     places[static_cast<uint8_t>(Verdict::look)] = p.len;
     put_clone(p);
     put_ioctl(p);
-    put_tgkill(p);
+    // A process ends itself (abort) and nobody else. tkill is musl's way, and names a thread: here that is the first one, which has the process's number. musl's abort in
+    // another one is refused it and then ends by touching memory that is not there.
+    auto self = static_cast<uint32_t>(getpid());
+    put_whom(p, __NR_tgkill, self);
+    put_whom(p, __NR_tkill, self);
+    put_whom(p, __NR_prlimit64, 0); // the limits of another process can end it: no more processor time, no more files
     put_no_code(p, __NR_mprotect);
     put_no_code(p, mmap_number);
     const struct {

@@ -34,9 +34,9 @@ void sandbox_harden_process();
 // kernel knows how. False, with what is missing in *why, when it does not.
 [[nodiscard]] bool sandbox_files(const SandboxPlace *places, uint32_t count, Buf *why);
 
-// From now on, in all threads: the calls of a server at work succeed; socket, connect, bind, listen and making memory executable fail (EPERM); what only an intruder
-// does (execve, fork, ptrace, mount, bpf …) ends the process; everything else is as if the kernel did not have it (ENOSYS), for which every C library has
-// another way. False, with what is missing in *why.
+// From now on, in all threads: the calls of a server at work succeed, listen among them for what is bound already; socket, connect, bind, signals to others, their
+// limits and making memory executable fail (EPERM); what only an intruder does (execve, fork, ptrace, mount, bpf …) ends the process; everything else is as if the
+// kernel did not have it (ENOSYS), for which every C library has another way. False, with what is missing in *why.
 [[nodiscard]] bool sandbox_calls(Buf *why);
 
 // How the two reach the kernel: syscall(2). Tests put another kernel in its place.

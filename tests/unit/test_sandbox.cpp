@@ -209,6 +209,20 @@ static void what_an_intruder_tries_fails_or_is_the_end(void **) {
          0},
         {"kill", [] { return kill(getppid(), 0) < 0 ? 0 : 8; }, 0},
         {"tgkill of another", [] { return fails_with(syscall(__NR_tgkill, 1, 1, 0), EPERM) ? 0 : 8; }, 0},
+        {"tkill of another", [] { return fails_with(syscall(__NR_tkill, getppid(), 0), EPERM) ? 0 : 8; }, 0},
+        {"tkill of oneself, as musl does it", [] { return syscall(__NR_tkill, gettid(), SIGABRT) == 0 ? 8 : 9; }, 1000 + SIGABRT},
+        {"the limits of another",
+         [] {
+             rlimit limit;
+             return fails_with(syscall(__NR_prlimit64, getppid(), RLIMIT_NOFILE, nullptr, &limit), EPERM) ? 0 : 8;
+         },
+         0},
+        {"one's own limits",
+         [] {
+             rlimit limit;
+             return syscall(__NR_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit) == 0 && getrlimit(RLIMIT_STACK, &limit) == 0 ? 0 : 8;
+         },
+         0},
         {"abort is one's own", [] { signal(SIGABRT, SIG_DFL); abort(); return 8; }, 1000 + SIGABRT},
         {"typing into a terminal", [] { return fails_with(syscall(__NR_ioctl, 0, 0x5412, "x"), EPERM) ? 0 : 8; }, 0},
 #ifdef __x86_64__
