@@ -55,8 +55,8 @@ void budget_note(Conn *c) {
     if (bytes == c->holds) return;
     bool more = bytes > c->holds;
     if (c->holds == 0) c->holds_since_s = (uint32_t)(net_now() / 1000);
-    metrics[(int)Metric::connections_bytes] += bytes - c->holds;
     net.held_bytes += bytes - c->holds;
+    metric_set(Metric::connections_bytes, net.held_bytes);
     c->holds = (uint32_t)bytes;
     net.held_most = std::max(net.held_most, net.held_bytes);
     if (more && net.held_bytes > net.room_at) net_work_soon();

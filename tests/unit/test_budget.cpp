@@ -81,6 +81,7 @@ static void counts_what_comes_and_goes(void **) {
     world_feed(body, post);
     for (ConnId id : {head, body, frame, paused, queued}) world_disconnect(id);
     assert_int_equal(net.held_bytes, 0);
+    assert_int_equal(metrics[(int)Metric::connections_bytes], 0); // on machines of 32 bits a difference would not shrink it
     world_end();
     for (Buf &b : sent) buf_free(b);
 }
