@@ -31,10 +31,10 @@ uint64_t ping_at(const Conn *c) {
 // When the answer under way must have left: a minute, and a second for each KiB.
 uint64_t answer_until(const Conn *c) { return c->since_ms + http_write_ms_max + (uint64_t)c->answer_bytes * 1000 / 1024; }
 
-// How long the kernel has taken nothing of what is under way.
+// How long the kernel has taken nothing of what is under way. That it has is seen at the next look, which is at most as far away as the deadline is long.
 uint64_t standing_ms(Conn *c, uint64_t now) {
     if (c->out == nullptr) return 0;
-    uint32_t left = (uint32_t)(c->sent == nullptr ? uv_stream_get_write_queue_size(&c->stream) : c->out->owned.len);
+    uint32_t left = conn_out_left(c);
     if (left != c->progress_left) {
         c->progress_left = left;
         c->progress_ms = now;

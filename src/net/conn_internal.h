@@ -159,6 +159,7 @@ void conn_hang_up(Conn *c);                      // all has been sent: shut our 
 bool conn_send(Conn *c, std::string_view head, std::string_view body = {}, bool body_is_static = false);
 void conn_queue_control(Conn *c, Piece frame); // appends to the private queue whatever its length: for control frames
 bool conn_flush_private(Conn *c);              // what can be sent of the private queue; true when nothing is left
+uint32_t conn_out_left(const Conn *c);         // bytes of `out`, which must be there, that the kernel has not taken
 
 // --- conn_accept.cpp
 void accept_admit(Conn *c); // its peer is known: counts it, makes room or refuses it, starts it

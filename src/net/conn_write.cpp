@@ -70,8 +70,6 @@ void write_rest(Conn *c, Buf owned, size_t from, std::string_view still, size_t 
     uv_buf_t bufs[2] = {
         uv_buf_init(owned.data + from, (unsigned)(owned.len - from)), uv_buf_init((char *)still.data(), (unsigned)still.size())};
     unsigned first = from == owned.len ? 1 : 0, count = still.empty() ? 1 : 2;
-    c->progress_ms = net_now();
-    c->progress_left = 0; // set by the first look
     CB_ASSERT(first < count);
     if (uv_write(&out->req, &c->stream, bufs + first, count - first, write_done) != 0) {
         c->out = nullptr;
@@ -80,7 +78,10 @@ void write_rest(Conn *c, Buf owned, size_t from, std::string_view still, size_t 
         conn_end_soon(c);
     }
     budget_note(c);
-    if (c->out != nullptr) deadline_arm(c, deadline_of(c));
+    if (c->out == nullptr) return;
+    c->progress_ms = net_now();
+    c->progress_left = conn_out_left(c);
+    deadline_arm(c, deadline_of(c));
 }
 
 // A frame that has begun must be finished; and when the kernel is full, though it be between two frames, waiting needs
@@ -179,6 +180,10 @@ void conn_prefetch(const Conn *c) {
     __builtin_prefetch(c);
     __builtin_prefetch(&c->queue);
     __builtin_prefetch(&c->stream.io_watcher.fd);
+}
+
+uint32_t conn_out_left(const Conn *c) {
+    return (uint32_t)(c->sent == nullptr ? uv_stream_get_write_queue_size(&c->stream) : c->out->owned.len);
 }
 
 bool conn_busy(const Conn *c) { return c->out != nullptr || c->broken; }

@@ -1,4 +1,4 @@
-// Real sockets, on 127.0.0.1 and in a folder of our own: listening, Unix sockets and what is left of them, half-closed peers, refusals that arrive.
+// Real sockets, on 127.0.0.1 and in a folder of our own: listening, Unix sockets and what is left of them, half-closed peers, refusals that arrive, answers that nobody takes.
 #include "net_world.h"
 #include "dial.h"
 
@@ -10,7 +10,10 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
+#include "base/limits.h"
 
 static uint16_t listen_tcp() {
     ListenAddress where;
@@ -21,8 +24,10 @@ static uint16_t listen_tcp() {
     return port;
 }
 
-static int dial(uint16_t port) {
+// `receive_bytes`: how much its side of the kernel takes without it; 0: as usual.
+static int dial(uint16_t port, int receive_bytes = 0) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (receive_bytes != 0) assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes), 0);
     sockaddr_in sa = {};
     sa.sin_family = AF_INET;
     sa.sin_port = htons(port);
@@ -178,6 +183,90 @@ static void who_waits_for_an_answer_is_not_read(void **) {
     world_end();
 }
 
+// A clock that is turned by hand: a second goes by for a connection, and the wheel goes on by one.
+static void a_second_goes_by(ConnId id) {
+    Conn *c = conn_get(id);
+    c->since_ms -= 1000;
+    c->progress_ms -= 1000;
+    c->due_ms -= 1000;
+    deadline_tick();
+    conn_work();
+}
+
+constexpr int answer_seconds_max = (int)(http_write_ms_max / 1000) + 900; // a minute, and a second for each KiB
+
+// A client that has asked for 900 KiB, and whose side of the kernel takes little of it.
+static int ask_for_much() {
+    static char much[900 * 1024];
+    world.request = [](HttpRequest *r) {
+        waiting = r->id;
+        // Else it would take anything only when 40 KiB have gone, which at half a KiB a second is more than a minute.
+        int server_side = -1, bytes = 4096;
+        uv_fileno(&r->conn->handle, &server_side);
+        setsockopt(server_side, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+        HttpAnswer answer;
+        answer.body = {much, sizeof much};
+        answer.body_is_static = true;
+        http_respond(r, answer);
+    };
+    int fd = dial(listen_tcp(), 4096);
+    say(fd, GET "\r\n");
+    for (int i = 0; i < 50; i++) uv_run(&world.loop, UV_RUN_NOWAIT);
+    Conn *c = conn_get(waiting);
+    assert_true(c != nullptr && c->state == ConnState::answer && c->out != nullptr);
+    return fd;
+}
+
+// Takes up to `bytes` and gives the server its turns; how many there were.
+static size_t take(int fd, size_t bytes) {
+    static char chunk[64 * 1024];
+    size_t taken = 0;
+    for (int i = 0; i < 200 && taken < bytes; i++) {
+        ssize_t n = read(fd, chunk, std::min(sizeof chunk, bytes - taken));
+        if (n > 0) taken += (size_t)n;
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+    }
+    return taken;
+}
+
+static void who_takes_nothing_of_an_answer_is_gone_after_a_minute(void **) {
+    world_begin();
+    int fd = ask_for_much();
+    int seconds = 0;
+    for (; conn_get(waiting) != nullptr && seconds < answer_seconds_max; seconds++) a_second_goes_by(waiting);
+    check(seconds >= 60 && seconds <= 62, "%d seconds", seconds);
+    close(fd);
+    world_end();
+}
+
+// 30 seconds of nothing are no minute of it.
+static void who_takes_an_answer_slowly_has_a_second_for_each_kib(void **) {
+    world_begin();
+    int fd = ask_for_much();
+    int seconds = 0;
+    size_t taken = 0;
+    while (conn_get(waiting) != nullptr && seconds < 2 * answer_seconds_max) { // half a KiB a second
+        a_second_goes_by(waiting);
+        if (++seconds % 30 == 0) taken += take(fd, 15 * 1024);
+    }
+    check(seconds >= answer_seconds_max && seconds <= answer_seconds_max + 2, "%d seconds", seconds);
+    assert_true(taken > 400'000 && taken < 900 * 1024);
+    close(fd);
+
+    fd = ask_for_much();
+    seconds = 0;
+    taken = 0;
+    while (taken < 900 * 1024 && seconds < answer_seconds_max) { // and one, which is enough
+        if (conn_get(waiting) != nullptr) a_second_goes_by(waiting);
+        if (++seconds % 30 == 0) taken += take(fd, 30 * 1024);
+    }
+    check(taken >= 900 * 1024, "%zu bytes in %d seconds", taken, seconds);
+    assert_non_null(conn_get(waiting)); // kept for the next request
+    assert_int_equal((int)conn_get(waiting)->state, (int)ConnState::idle);
+    close(fd);
+    world_end();
+}
+
 // Closing while bytes wait unread would be a reset, which takes the answer back.
 static void a_refusal_arrives_though_more_is_coming(void **) {
     world_begin();
@@ -280,6 +369,8 @@ int main() {
         cmocka_unit_test(serves_over_tcp), cmocka_unit_test(a_piece_that_fills_the_buffer_is_not_the_last),
         cmocka_unit_test(a_password_does_not_stay_in_the_buffer), cmocka_unit_test(who_finds_no_descriptor_waits),
         cmocka_unit_test(who_waits_for_an_answer_is_not_read),
+        cmocka_unit_test(who_takes_nothing_of_an_answer_is_gone_after_a_minute),
+        cmocka_unit_test(who_takes_an_answer_slowly_has_a_second_for_each_kib),
         cmocka_unit_test(half_closed_peers_are_answered), cmocka_unit_test(a_refusal_arrives_though_more_is_coming),
         cmocka_unit_test(unix_sockets),    cmocka_unit_test(more_than_all_slots),
     };
