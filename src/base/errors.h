@@ -22,6 +22,7 @@
     X(timed_out,           "timed_out",           408, "The request took too long to arrive.") \
     X(name_taken,          "name_taken",          409, "That name is taken.") \
     X(archived,            "archived",            409, "That room is archived: it can be read, not written.") \
+    X(not_matched,         "not_matched",         412, "This is not the version that If-Match asks for.") \
     X(too_large,           "too_large",           413, "The request is too large.") \
     X(target_too_long,     "target_too_long",     414, "The request's address is too long.") \
     X(bad_type,            "bad_type",            415, "Send the body as application/json.") \

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/embedded.h"
+#include "net/conn_internal.h"
 #include "net/deflate.h"
 
 namespace {
@@ -55,13 +56,22 @@ bool takes_gzip(std::string_view accept) {
     return any;
 }
 
-bool tag_matches(std::string_view if_none_match, std::string_view etag) {
-    for (std::string_view member; list_next(&if_none_match, &member);) {
-        if (member == "*") return true;
-        if (member.starts_with("W/")) member.remove_prefix(2);
+// Is the tag in the list of an If-Match (strongly: a weak tag is never the same) or an If-None-Match? A lone * is any (RFC 9110 §13.1.1, §13.1.2).
+bool tag_is_in(std::string_view list, std::string_view etag, bool strongly) {
+    if (list == "*") return true;
+    for (std::string_view member; list_next(&list, &member);) {
+        if (!strongly && member.starts_with("W/")) member.remove_prefix(2);
         if (member == etag) return true;
     }
     return false;
+}
+
+// 200, or what the request's conditions make of it, in the order of RFC 9110 §13.2.2. The files have no date, so If-Unmodified-Since and If-Modified-Since
+// are to be ignored (§13.1.3, §13.1.4).
+int status_by_conditions(HttpRequest *r, std::string_view etag) {
+    ScopedBuf match, none_match;
+    if (http_has_header(r, "if-match") && !tag_is_in(http_joined(r, "if-match", match), etag, true)) return 412;
+    return tag_is_in(http_joined(r, "if-none-match", none_match), etag, false) ? 304 : 200;
 }
 
 // Each file is inflated for the first who does not take gzip, and kept: all of them together are what the program was built with.
@@ -95,9 +105,9 @@ void respond(HttpRequest *r, const Embedded *file, const char *caching, int stat
     buf_add(lines, "\r\nVary: Accept-Encoding\r\n");
     HttpAnswer answer;
     answer.no_store = false;
-    answer.status = status;
-    if (status == 200 && tag_matches(http_header(r, "if-none-match"), etag)) {
-        answer.status = 304;
+    answer.status = status == 200 ? status_by_conditions(r, etag) : status;
+    if (answer.status == 412) return http_respond_error(r, Err::not_matched);
+    if (answer.status == 304) {
         answer.headers = buf_view(lines);
         return http_respond(r, answer);
     }

@@ -1,4 +1,4 @@
-// The page's files, embedded and gzipped at build time (base/embedded.h): answers GET and HEAD with ETag, 304, gzip by Accept-Encoding with Vary, and
+// The page's files, embedded and gzipped at build time (base/embedded.h): answers GET and HEAD with ETag, 304, 412, gzip by Accept-Encoding with Vary, and
 // immutable under their content-hashed folder. A client without gzip gets them inflated. Loop thread only.
 #pragma once
 

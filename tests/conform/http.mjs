@@ -167,6 +167,30 @@ test('304 has the tag and the caching of 200, and no body', async () => {
   assert.equal((await http(server, 'GET', asset, { headers: { 'If-None-Match': '"other"' } })).status, 200)
 })
 
+test('If-Match is judged before If-None-Match; dates are not, since assets have none', async () => {
+  const page = await http(server, 'GET', '/login')
+  const asset = /(?:src|href)="(\/assets\/[^"#?]+)/.exec(page.text)[1]
+  const { etag } = (await http(server, 'GET', asset)).headers
+  const past = 'Thu, 01 Jan 1970 00:00:00 GMT'
+  for (const [lines, status] of [
+    [[`If-Match: ${etag}`], 200], [['If-Match: *'], 200], [[`If-Match: "other", ${etag}`], 200], [['If-Match: "other"', `If-Match: ${etag}`], 200],
+    [['If-Match: "other"'], 412], [[`If-Match: W/${etag}`], 412], [['If-Match:'], 412],
+    [[`If-Match: ${etag}`, `If-None-Match: ${etag}`], 304], [['If-Match: *', 'If-None-Match: "other"'], 200], [['If-Match: "other"', `If-None-Match: ${etag}`], 412],
+    [[`If-Unmodified-Since: ${past}`], 200], [[`If-Modified-Since: ${past}`], 200], [['If-Match: "other"', `If-Unmodified-Since: ${past}`], 412],
+    [[`If-Unmodified-Since: ${past}`, `If-None-Match: ${etag}`], 304],
+  ]) {
+    for (const method of ['GET', 'HEAD']) {
+      const [res] = await answers(Buffer.from(`${method} ${asset} HTTP/1.1\r\n${HOST}${lines.join('\r\n')}\r\n${CLOSE}\r\n`), WAYS['cut in two'], method === 'HEAD')
+      assert.equal(res.status, status, `${method} ${lines}`)
+      if (status === 412 && method === 'GET') assert.equal(JSON.parse(res.text).error, 'not_matched')
+    }
+  }
+  // What would not be a success without the condition is what it is with it (RFC 9110 §13.2.1).
+  for (const [request, status] of [[get('/nowhere', `If-Match: "other"\r\n${CLOSE}`), 404], [get('/', `If-Match: "other"\r\n${CLOSE}`), 302]]) {
+    assert.equal((await answers(Buffer.from(request), WAYS.alone))[0].status, status)
+  }
+})
+
 test('a long pipeline is answered in order', async () => {
   const n = 200
   const list = await answers(Buffer.from(Array.from({ length: n }, (_, i) => i % 3 ? get(`/nowhere/${i}`) : get('/healthz')).join('') + get('/healthz', CLOSE)), WAYS['cut in two'])

@@ -82,6 +82,47 @@ static void tags_save_sending(void **) {
     assert_true(ask("GET", path.data, lines.data).starts_with("HTTP/1.1 200 "));
 }
 
+// Rows of lines where $ is the file's tag, and what they lead to. The order is that of RFC 9110 §13.2.2.
+static void conditions_are_judged_in_their_order(void **) {
+    struct {
+        const char *lines;
+        int status;
+    } rows[] = {
+        {"If-Match: $\r\n", 200},
+        {"If-Match: \"other\", $\r\n", 200},
+        {"If-Match: \"other\"\r\nIf-Match: $\r\n", 200}, // one list in two lines
+        {"If-Match: *\r\n", 200},
+        {"If-Match: \"other\"\r\n", 412},
+        {"If-Match: W/$\r\n", 412}, // compared strongly
+        {"If-Match: \"other\", *\r\n", 412},
+        {"If-Match:\r\n", 412},
+        {"If-Match: $\r\nIf-None-Match: $\r\n", 304},
+        {"If-Match: $\r\nIf-None-Match: \"other\"\r\n", 200},
+        {"If-Match: \"other\"\r\nIf-None-Match: $\r\n", 412},
+        {"If-None-Match: \"other\"\r\nIf-None-Match: $\r\n", 304},
+        {"If-None-Match: \"other\", *\r\n", 200},
+        {"If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 200}, // there is no date to compare it with
+        {"If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\nIf-None-Match: $\r\n", 304},
+    };
+    for (auto &row : rows) {
+        for (const char *method : {"GET", "HEAD"}) {
+            ScopedBuf lines;
+            buf_add(lines, "Accept-Encoding: gzip\r\n");
+            for (const char *c = row.lines; *c != 0; c++) {
+                if (*c == '$') buf_add(lines, file->etag);
+                else buf_add_char(lines, *c);
+            }
+            buf_add_char(lines, 0);
+            std::string_view answer = ask(method, "/page", lines.data);
+            ScopedBuf want;
+            buf_printf(want, "HTTP/1.1 %d ", row.status);
+            check(answer.starts_with(buf_view(want)), "%s %s: %.12s", method, row.lines, answer.data());
+        }
+    }
+    check(ask("GET", "/none", "If-Match: \"other\"\r\n").starts_with("HTTP/1.1 404 "), "what is not there is no condition's business");
+    check(ask("POST", "/page", "If-Match: \"other\"\r\n").starts_with("HTTP/1.1 405 "), "nor is a method that is not there");
+}
+
 static void who_takes_gzip(void **) {
     struct {
         const char *accept;
@@ -122,6 +163,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_file_in_both_forms),
         cmocka_unit_test(tags_save_sending),
+        cmocka_unit_test(conditions_are_judged_in_their_order),
         cmocka_unit_test(who_takes_gzip),
         cmocka_unit_test(pages_and_what_is_not_there),
     };

@@ -16,6 +16,7 @@ static void knows_the_protocols_codes(void **) {
         {Err::blocked, "blocked", 403},
         {Err::not_found, "not_found", 404},
         {Err::name_taken, "name_taken", 409},
+        {Err::not_matched, "not_matched", 412},
         {Err::too_large, "too_large", 413},
         {Err::bad_host, "bad_host", 421},
         {Err::stop_word, "stop_word", 422},
