@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "memory_bound.h"
+#include "options_table.h"
 
 constexpr uint64_t mib = 1024 * 1024, gib = 1024 * mib;
 
@@ -26,14 +27,48 @@ static void it_is_the_sum_of_its_parts(void **) {
     assert_true(b.total < 170 * mib);
 }
 
+// Every option of the table is in the one list or in the other: it moves the bound, or it costs no memory that strangers could make grow.
+static const struct {
+    const char *name, *less, *more; // values on either side of the default; null: that is the end of its range
+} costs[] = {
+    {"max-sockets", "100", "20000"},
+    {"password-memory", "8", "64"},
+    {"frame-max", "1024", nullptr},
+};
+static const struct {
+    const char *name, *other; // than the default
+} frees[] = {
+    {"listen", "127.0.0.1:1"}, {"data", "/tmp/elsewhere"}, {"name", "Another name"}, {"registration", "closed"}, {"durability", "normal"},
+    {"stop-words", "/dev/null"}, {"warnings", "100"}, {"allow-origin", "https://chat.example.org"}, {"trust-proxy", "10.0.0.0/8"}, {"user", "1:1"},
+    {"sandbox", "off"}, {"config", "/dev/null"}, {"log-level", "debug"}, {"log-format", "json"},
+    {"password-ops", "10"},                       // time, not memory
+    {"message-rate", "off"}, {"request-rate", "off"}, // what waits has bounds of its own: write_queue_bytes_max and what connections hold
+    {"login-rate", "off"},                        // hash_queue_max
+    {"max-sockets-per-user", "1000"}, {"max-connections-per-address", "1000"}, // within --max-sockets and the connections beside them
+    {"text-max", "16000"},                        // within --frame-max
+    {"ping-idle", "60"}, {"silent-max", "7200"}, {"stuck-max", "3600"}, // connections are counted as if they stayed for ever
+    {"deflate", "on"},                            // messages are counted as if all were inflated
+};
+
+static uint64_t with(const char *name, const char *value) {
+    ScopedBuf flag;
+    buf_printf(flag, "--%s", name);
+    buf_add_char(flag, 0);
+    return bound_of({flag.data, value}).total;
+}
+
 static void what_costs_memory_moves_it(void **) {
     uint64_t usual = bound_of({}).total;
-    const struct {
-        const char *option, *less, *more;
-    } rows[] = {{"--max-sockets", "100", "20000"}, {"--password-memory", "8", "64"}};
-    for (auto &row : rows) {
-        check(bound_of({row.option, row.less}).total < usual, "%s %s", row.option, row.less);
-        check(bound_of({row.option, row.more}).total > usual, "%s %s", row.option, row.more);
+    for (auto &row : costs) {
+        if (row.less != nullptr) check(with(row.name, row.less) < usual, "--%s %s", row.name, row.less);
+        if (row.more != nullptr) check(with(row.name, row.more) > usual, "--%s %s", row.name, row.more);
+    }
+    for (auto &row : frees) check(with(row.name, row.other) == usual, "--%s %s", row.name, row.other);
+    for (size_t i = 0; i < option_rows_count; i++) {
+        int listed = 0;
+        for (auto &row : costs) listed += strcmp(row.name, option_rows[i].name) == 0;
+        for (auto &row : frees) listed += strcmp(row.name, option_rows[i].name) == 0;
+        check(listed == 1, "--%s: does it cost memory?", option_rows[i].name);
     }
     assert_int_equal(bound_of({}, 4).total - usual, 3 * (19 * mib + 4096));
 }
