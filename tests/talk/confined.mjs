@@ -47,6 +47,17 @@ test('--sandbox off leaves it as it is; the process gains no rights even so', as
   await register(server, 'alice')
 })
 
+test('a thread has a stack of 512 KiB, and nothing leaves a core file, whatever the shell allows', async () => {
+  for (const wrap of [[], ['prlimit', '--core=unlimited', '--stack=8388608:unlimited']]) {
+    const server = await startServer({ wrap })
+    const limits = readFileSync(`/proc/${server.pid}/limits`, 'utf8')
+    assert.match(limits, /^Max stack size +524288 /m)
+    assert.match(limits, /^Max core file size +0 +0 /m)
+    await register(server, 'alice') // a hash is made by another thread
+    await server.stop()
+  }
+})
+
 test('--sandbox require starts where the kernel can, and else ends with a line that says why', async () => {
   const data = join(temporary(), 'data')
   if (able) {
