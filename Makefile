@@ -243,7 +243,7 @@ fuzz-corpus: ## what fuzzing has found is minimised into tests/fuzz/corpus
 sim: $(OUT)/sim/run $(OUT)/sim/differ ## simulate: SEED=1 STEPS=300 one seed with a trace, SEEDS=10000 that many (1000)
 	@OUT=$(OUT) tests/sim/many
 
-flood: all ## attack it in eleven ways beside good clients; p99 and peak memory (SECONDS=10 SCALE=300)
+flood: all ## attack it in eleven ways beside good clients; p99 at most doubled, memory under its bound? (ROUNDS=3 SECONDS=10 SCALE=300; 13 minutes)
 	node tests/flood/run.mjs $(T)
 
 release: ## small static files for boards, build/release/ (ARCH=arm64 makes one, else all five)
