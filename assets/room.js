@@ -104,7 +104,8 @@ export function about() {
     parts.push(people, h('section', null, h('div', { class: 'row wrap' },
       button('Leave room', async () => {
         if (!(await confirm(`Leave ${r.name}?`, r.private ? 'You will not see it any more until somebody in it invites you again.' : 'Its messages go from this page. You can join again.', 'Leave'))) return;
-        try { await call('DELETE', `/api/rooms/${r.id}/members/${encodeURIComponent(state.me.username)}`); d.close(); } catch (error) { fail(error); }
+        r.leaving = true;       // by one's own hand in this tab: nobody has to tell us
+        try { await call('DELETE', `/api/rooms/${r.id}/members/${encodeURIComponent(state.me.username)}`); d.close(); } catch (error) { r.leaving = false; fail(error); }
       }, 'bad'),
       mine && button(r.archived ? 'Open it again' : 'Archive room', async () => {
         try { await call('PATCH', `/api/rooms/${r.id}`, { archived: !r.archived }); d.close(); } catch (error) { fail(error); }

@@ -1,9 +1,10 @@
 // The list of rooms: which one is in view, how much is unread in the others. The address of a room is the fragment
 // #r and its number, so that the browser's own back and forward work. Dialogs about rooms are in room.js.
-import { $, h, fill, icon, hidden } from './dom.js';
+import { $, h, fill, icon, button, hidden } from './dom.js';
 import { count } from './format.js';
 import { state, on, room } from './store.js';
 import { lazy } from './composer.js';
+import { modal } from './dialog.js';
 
 const list = $('#rooms');
 const app = $('.app');
@@ -13,7 +14,7 @@ export function start(onOpen) {
   opened = onOpen;
   addEventListener('hashchange', () => go(fromHash()));
   on('rooms', draw);
-  on('left', (id) => { if (id === state.room) { location.hash = '#r1'; go(1); } });
+  on('left', left);
   $('#back').addEventListener('click', () => { app.dataset.pane = 'rooms'; const at = list.querySelector('[aria-current]'); if (at) at.focus(); });
   for (const [id, what] of [['#new-room', 'create'], ['#find-room', 'find'], ['#room-button', 'about']])
     $(id).addEventListener('click', () => lazy(import('./room.js'), (m) => m[what]()));
@@ -38,6 +39,19 @@ export function go(id) {
   app.dataset.pane = 'chat';
   draw();
   opened();
+}
+
+// The room in view is gone. What one types at this moment was meant for that room and must not go on into the lobby, where
+// everybody reads it: a dialog takes the keys, and neither a letter nor Enter nor the space bar closes it.
+function left(r) {
+  if (r.id !== state.room) return;
+  location.hash = '#r1';
+  go(1);
+  if (r.leaving) return;
+  const lobby = h('bdi', null, room().name);
+  const d = modal(`You are no longer in ${r.name}`, h('div', { class: 'in', tabindex: 0, autofocus: true },
+    h('p', { class: 'f' }, 'You were removed from it, or have left it in another window. What you had begun to write there was not sent.'),
+    h('p', null, 'Behind this is ', lobby, ', which everybody reads.')), { actions: [button('Go on', () => d.close(), 'go')] });
 }
 
 const sorted = () => [...state.rooms.values()].filter((r) => r.kind !== 'direct').sort((a, b) =>

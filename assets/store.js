@@ -37,6 +37,7 @@ function makeRoom(info, base) {
 }
 
 export function welcome(f) {
+  const before = [...state.rooms.values()];
   const fresh = !f.resumed || !state.me || state.me.username !== f.user.username;
   if (fresh) {
     state.rooms.clear();
@@ -62,6 +63,7 @@ export function welcome(f) {
     }
   }
   emit('welcome', fresh);
+  for (const r of before) if (!there.has(r.id)) emit('left', r);
   emit('rooms');
 }
 
@@ -76,7 +78,7 @@ export function takeRoom(f) {
   const id = f.room.id;
   const held = state.rooms.get(id);
   if (f.left) {
-    if (held) { state.rooms.delete(id); state.members.delete(id); emit('left', id); }
+    if (held) { state.rooms.delete(id); state.members.delete(id); emit('left', held); }
   } else if (!held ? f.joined || f.room.joined : f.room.joined && f.rev > held.rev) {
     // Having joined begins the room anew, even one that is held: we may have left it for a while without being told
     // before we were back, and what was said meanwhile passed us by.
