@@ -1,5 +1,7 @@
 // The box where one writes: sending, editing, replying, drafts, completion of names and emoji, and the alert above it
 // when a text was refused. A draft of each room lies in localStorage; what is sent goes to the outbox at once.
+// A draft is {text, reply} and, while a message is edited, {text, reply, edit, change}: the number of the message and what
+// it is to become; text and reply wait until the edit is done.
 import { $, h, fill, icon, iconButton, recall, keep, nameOf, avatar } from './dom.js';
 import { state, room, user, isMe, fold, on } from './store.js';
 import { oneLine } from './text.js';
@@ -14,13 +16,13 @@ const form = $('#pen');
 const box = $('#box');
 const tray = $('#tray');
 const notices = $('#notices');
-let mode = null;              // {edit: message} or {reply: message}
+let mode = null;              // {edit: id} or {reply: id}
+let quoted = null;            // the message of that number as the tray shows it; undefined if it is not held
 let here = null;              // the room whose text is in the box
-let before = '';              // the draft that waits while a message is edited
+let aside = null;             // the {text, reply} that waits while a message is edited
 let typed = -TYPING_EVERY;    // when we last said that we type
 let saving = 0;
-let saved = null;             // the draft as this tab stored it last, and under which key
-let savedKey = '';
+let saved = '';               // the room and its draft as this tab has stored or found it
 let list = null;              // the completion that is open: {node, at, options, chosen}
 
 export function start() {
@@ -32,24 +34,22 @@ export function start() {
   addEventListener('pagehide', saveDraft);
   document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'hidden') saveDraft(); });
   on('history message room', invite);
-  on('message', ({ message }) => {
-    if (mode && mode.edit && mode.edit.id === message.id && message.deleted) setMode(null);
-  });
+  on('history message', () => { if (mode && about() !== quoted) name(); });
 }
 
 // Turns to the room in view: its draft, its name in the box. What was typed before the first one came stays.
 export function show() {
   invite();
   if (here === state.room) return;
-  if (here !== null) {
+  const first = here === null;
+  if (!first) {
     saveDraft();
-    setMode(null, true);
     dismiss();
-    box.value = '';
   }
   here = state.room;
-  if (room() && !box.value) readDraft(room());
-  grow();
+  if (first && box.value) return;
+  put(stored(here));
+  saved = JSON.stringify([here, draft()]);
 }
 
 function invite() {
@@ -70,16 +70,24 @@ function fits() {
 }
 const over = (text) => [...text].length - state.limits.text;
 
-const draftKey = () => `cb.draft.${state.me.username}.${here}`;
+const keyOf = (id) => `cb.draft.${state.me.username}.${id}`;
 
-function readDraft(r) {
-  try {
-    const d = JSON.parse(recall(draftKey()) || 'null');
-    if (!d) return;
-    box.value = d.text || '';
-    const m = d.reply && r.byId.get(d.reply);
-    if (m) setMode({ reply: m });
-  } catch (e) { keep(draftKey(), null); }
+// The draft of a room that is not in the box.
+function stored(id) {
+  try { return { text: '', ...JSON.parse(recall(keyOf(id)) || '{}') }; } catch (e) { return { text: '' }; }
+}
+function store(id, d) {
+  keep(keyOf(id), d.text || d.reply || d.edit ? JSON.stringify(d) : null);
+}
+
+// The draft in the box.
+const plain = () => aside || { text: box.value, reply: mode ? mode.reply : undefined };
+const draft = () => (aside ? { ...aside, edit: mode.edit, change: box.value } : plain());
+
+// Changes the draft of a room, wherever it is.
+function amend(id, what) {
+  if (id === here) { put(what(draft())); saveDraft(); }
+  else store(id, what(stored(id)));
 }
 
 function later() {
@@ -90,33 +98,49 @@ function later() {
 export function saveDraft() {
   clearTimeout(saving);
   if (!state.me || here === null) return;
-  const text = mode && mode.edit ? before : box.value;
-  const reply = mode && mode.reply ? mode.reply.id : undefined;
-  const draft = text || reply ? JSON.stringify({ text, reply }) : null;
+  const d = draft();
+  const now = JSON.stringify([here, d]);
   // Unchanged here: another tab may have a newer one.
-  if (draft === saved && draftKey() === savedKey) return;
-  saved = draft;
-  savedKey = draftKey();
-  keep(savedKey, saved);
+  if (now === saved) return;
+  saved = now;
+  store(here, d);
 }
 
-function setMode(next, silent) {
-  if (mode && mode.edit && !(next && next.edit)) box.value = before;
-  if (next && next.edit && !(mode && mode.edit)) before = box.value;
-  mode = next;
+// Puts a draft into the box.
+function put(d) {
+  mode = d.edit ? { edit: d.edit } : d.reply ? { reply: d.reply } : null;
+  aside = d.edit ? { text: d.text, reply: d.reply } : null;
+  const text = (d.edit ? d.change : d.text) || '';
+  if (box.value !== text) box.value = text;      // else the cursor stays
   tray.hidden = !mode;
-  if (mode) {
-    const m = mode.edit || mode.reply;
-    fill(tray, h('span', { class: 'quote cut grow' }, mode.edit ? h('b', null, 'Editing ') : ['Replying to ', h('b', { dir: 'auto' }, nameOf(user(m.sender))), ' '],
-      h('bdi', null, oneLine(m.text))), iconButton(mode.edit ? 'Cancel edit' : 'Cancel reply', 'close', () => { setMode(null); box.focus(); }));
-  }
-  if (mode && mode.edit) box.value = mode.edit.text;
-  if (!silent) { grow(); later(); }
+  fill(tray, mode && [h('span', { class: 'quote cut grow' }), iconButton(mode.edit ? 'Cancel edit' : 'Cancel reply', 'close', () => { end(); box.focus(); })]);
+  if (mode) name();
+  grow();
 }
 
-export function reply(m) { setMode({ reply: m }); box.focus(); }
+// What is edited or answered, in the tray. After a reload, or far up, the message may not be held (yet).
+const about = () => room() && room().byId.get(mode.edit || mode.reply);
+function name() {
+  const m = quoted = about();
+  if (mode.edit && m && m.deleted) return end();
+  fill(tray.firstChild, mode.edit ? h('b', null, 'Editing ') : ['Replying to ', m && [h('b', { dir: 'auto' }, nameOf(user(m.sender))), ' ']].flat(2),
+    m ? h('bdi', null, oneLine(m.text)) : 'an earlier message');
+}
+
+// The edit or the reply is given up: what was written before it, or for it, is in the box.
+function end() {
+  put(aside || { text: box.value });
+  later();
+}
+
+export function reply(m) {
+  put({ ...plain(), reply: m.id });
+  later();
+  box.focus();
+}
 export function edit(m) {
-  setMode({ edit: m });
+  put({ ...plain(), edit: m.id, change: m.text });
+  later();
   box.focus();
   box.setSelectionRange(box.value.length, box.value.length);
 }
@@ -139,51 +163,55 @@ function submit() {
   }
   dismiss();
   if (mode && mode.edit) return sendEdit(mode.edit, text);
-  outbox.add(r.id, text, mode && mode.reply && mode.reply.id);
+  outbox.add(r.id, text, mode && mode.reply);
   r.line = null;
-  setMode(null, true);
-  box.value = '';
+  put({ text: '' });
   saveDraft();
-  grow();
   typed = -TYPING_EVERY;
   log.toEnd();
 }
 
-async function sendEdit(m, text) {
-  if (text === m.text) { setMode(null); return; }
+async function sendEdit(id, text) {
+  const m = about();
+  if (m && m.text === text) return end();
   if (link.state !== 'up') return refuse('There is no connection.', ' Your change is still in the box: send it when the connection is back.');
-  setMode(null);
+  const where = here;
+  end();
   try {
-    const f = await request({ type: 'edit', id: m.id, text });
-    if (f.type === 'warning') { back(m, text); warned(f); }
+    const f = await request({ type: 'edit', id, text });
+    if (f.type === 'warning') back(where, text, { edit: id }, ...warning(f));
   } catch (e) {
-    back(m, text);
-    refuse('The change was not stored:', ` ${WHY[e.code] || e.message || e.code}.`);
+    back(where, text, { edit: id }, 'The change was not stored:', ` ${WHY[e.code] || e.message || e.code}.`);
   }
 }
 
 const WHY = { closed: 'the connection was lost', rate_limited: 'too much at once, wait a moment', not_found: 'the message is gone',
   forbidden: 'only its author may change it', too_long: 'it is too long', storage_full: 'the server’s disk is full', unavailable: 'the server could not store it' };
 
-function back(m, text) {
-  if (room() && room().id === m.room) { edit(m); box.value = text; grow(); }
+// A text that was refused comes back to the draft of its room, in front of what has been written since; an edit under way
+// stays as it is. `as` is what the text was, {edit: id} or {reply: id}. The alert says why, and where the text is.
+function back(id, text, as, strong, why) {
+  let editing = false;
+  amend(id, (d) => {
+    editing = Boolean(d.edit);
+    if (as.edit && !editing) return { ...d, edit: as.edit, change: text };
+    return d.text.trim() ? { ...d, text: `${text}\n${d.text}` } : { ...d, text, reply: as.reply || d.reply };
+  });
+  if (id !== here) say(strong, [why, ' Your text is in the box of ', h('bdi', null, room(id) ? room(id).name : 'its room'), ': change it there and send it again.']);
+  else if (editing) say(strong, `${why} Your text comes back into the box when this edit is done.`);
+  else refuse(strong, `${why} Your text is still in the box: change it and send it again.`);
 }
 
-// A stop word: the text comes back into the box, unless another one is being written there.
+// A stop word in a message. Without an entry nobody knows any more what it was.
 export function warned(f, entry) {
-  if (entry && entry.room === state.room && !box.value.trim()) {
-    setMode(entry.reply && room().byId.get(entry.reply) ? { reply: room().byId.get(entry.reply) } : null, true);
-    box.value = entry.text;
-    grow();
-    saveDraft();
-  } else if (entry) {
-    keep(`cb.draft.${state.me.username}.${entry.room}`, entry.room !== state.room ? JSON.stringify({ text: entry.text }) : null);
-    if (entry.room === state.room) { box.value = entry.text + '\n' + box.value; grow(); }
-  }
+  if (entry) back(entry.room, entry.text, { reply: entry.reply }, ...warning(f));
+  else say(...warning(f));
+}
+
+function warning(f) {
   const left = f.limit - f.count;
   const next = !f.limit ? '' : left === 1 ? ' One more warning blocks this account.' : left > 1 ? ` ${left} more warnings block this account.` : ' This account is now blocked.';
-  refuse(`Stop-word warning ${f.count}${f.limit ? ` of ${f.limit}` : ''}.`,
-    ` It was not sent and nobody has seen it.${next} Your text is still in the box: change it and send it again.`);
+  return [`Stop-word warning ${f.count}${f.limit ? ` of ${f.limit}` : ''}.`, ` It was not sent and nobody has seen it.${next}`];
 }
 
 function refuse(strong, text) {
@@ -239,7 +267,7 @@ function keys(e) {
     e.preventDefault();
     submit();
   } else if (e.key === 'Escape') {
-    if (mode) { e.preventDefault(); setMode(null); }
+    if (mode) { e.preventDefault(); end(); }
     else if (notices.firstChild) { e.preventDefault(); dismiss(); }
   } else if (e.key === 'ArrowUp' && !box.value && !mode && !e.shiftKey && !e.altKey) {
     const r = room();

@@ -51,7 +51,7 @@ function left(r) {
   const lobby = h('bdi', null, room().name);
   const d = modal(`You are no longer in ${r.name}`, h('div', { class: 'in', tabindex: 0, autofocus: true },
     h('p', { class: 'f' }, 'You were removed from it, or have left it in another window. What you had begun to write there was not sent.'),
-    h('p', null, 'Behind this is ', lobby, ', which everybody reads.')), { actions: [button('Go on', () => d.close(), 'go')] });
+    h('p', null, 'You are now in ', lobby, '. Everybody reads what is written there.')), { actions: [button('Go on', () => d.close(), 'go')] });
 }
 
 const sorted = () => [...state.rooms.values()].filter((r) => r.kind !== 'direct').sort((a, b) =>

@@ -39,6 +39,46 @@ test('an edit with a stop word warns too and leaves the message as it was', asyn
   await message(bob, 'whatever, I like tuesdays').waitFor()
 })
 
+test('a text that is refused later does not touch what is written since, here or in another room', async () => {
+  const page = await registered(server, 'dora')
+  await page.evaluate(async () => (await fetch('/api/rooms', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"name":"Shed"}' })).json())
+  const go = async name => { await page.getByRole('link', { name }).click(); await page.getByRole('heading', { name }).waitFor() }
+  const offline = async on => {
+    await page.context().setOffline(on)
+    if (on) await page.getByRole('status').filter({ hasText: /Offline|Reconnecting…/ }).waitFor()
+    else await connected(page)
+  }
+  const alert = text => page.getByRole('alert').filter({ hasText: text }).waitFor()
+  await say(page, 'fine')
+  await ticked(page, 'fine', 'sent')
+  // In another room, which has a draft of its own.
+  await go('Shed')
+  await offline(true)
+  await say(page, 'hate 1')
+  await box(page).fill('next in the shed')
+  await go('Lobby')
+  await box(page).fill('in the lobby')
+  await offline(false)
+  await alert(/warning 1 of 3.*in the box of Shed/i)
+  assert.equal(await box(page).inputValue(), 'in the lobby')
+  await go('Shed')
+  assert.equal(await box(page).inputValue(), 'hate 1\nnext in the shed')
+  await box(page).fill('')
+  // Here, while a message is edited.
+  await go('Lobby')
+  await offline(true)
+  await say(page, 'hate 2')
+  await box(page).press('ArrowUp')
+  await box(page).fill('finer')
+  await offline(false)
+  await alert(/warning 2 of 3.*when this edit is done/i)
+  assert.equal(await box(page).inputValue(), 'finer')
+  await box(page).press('Enter')
+  await message(page, 'finer').filter({ hasText: 'edited' }).waitFor()
+  assert.equal(await box(page).inputValue(), 'hate 2')
+  await page.context().close()
+}, { timeout: 30_000 })
+
 test('the last warning blocks: the page says so and offers only to log out', async () => {
   await box(alice).fill('')
   await say(alice, 'zounds again')
