@@ -44,9 +44,15 @@ function openMenu() {
 let left = false;
 export const leaving = () => left;
 export async function logout() {
-  const n = outbox.size();
-  if (n && !(await confirm('Log out now?', n === 1 ? 'One message has not been sent yet. It stays in this browser and goes out when you log in here again.'
-    : `${n} messages have not been sent yet. They stay in this browser and go out when you log in here again.`, 'Log out'))) return;
+  const n = outbox.waiting();
+  const failed = outbox.failed();
+  const words = [
+    n > 0 && h('p', { class: 'f' }, n === 1 ? 'One message has not been sent yet. It stays in this browser and goes out when you log in here again.'
+      : `${n} messages have not been sent yet. They stay in this browser and go out when you log in here again.`),
+    failed > 0 && h('p', { class: 'f' }, failed === 1 ? 'One message has failed. It stays in this browser, to be tried again or removed when you are back.'
+      : `${failed} messages have failed. They stay in this browser, to be tried again or removed when you are back.`),
+  ];
+  if (n + failed && !(await confirm('Log out now?', words, 'Log out'))) return;
   left = true;
   try {
     await call('POST', '/api/logout');

@@ -65,8 +65,10 @@ function parse(json) {
   } catch (e) { return null; }
 }
 
-export const waitingIn = (room) => sorted().filter((e) => e.room === room);
-export const size = () => entries.size;
+// What was written for a room that one is no longer in shows in the lobby: it will fail, and must not be out of sight.
+export const waitingIn = (room) => sorted().filter((e) => e.room === room || (room === 1 && !state.rooms.has(e.room)));
+export const waiting = () => sorted().filter((e) => !e.failed).length;
+export const failed = () => entries.size - waiting();
 const sorted = () => [...entries.values()].sort((a, b) => a.seq - b.seq || (a.nonce < b.nonce ? -1 : 1));
 
 export function add(room, text, reply) {
@@ -105,7 +107,7 @@ export function pump() {
   if (!prefix || flying || link.state !== 'up' || performance.now() < rest) return;
   const e = sorted().find((x) => !x.failed && x.tab === tab);
   if (!e) return;
-  if (!state.rooms.has(e.room)) return fail(e, 'you are no longer in this room');
+  if (!state.rooms.has(e.room)) return fail(e, 'you are no longer in that room');
   const frame = { type: 'message', room: e.room, text: e.text, nonce: e.nonce };
   if (e.reply) frame.reply = e.reply;
   flying = { nonce: e.nonce, since: performance.now() };
@@ -131,7 +133,7 @@ export function acknowledge(m) {
 
 const REASONS = {
   too_long: 'too long', empty: 'nothing visible in it', bad_request: 'not accepted by the server', not_found: 'what it answers is gone',
-  forbidden: 'you may not write here', not_member: 'you are no longer in this room', archived: 'this room is archived',
+  forbidden: 'you may not write here', not_member: 'you are no longer in that room', archived: 'this room is archived',
   storage_full: 'server disk full', bad_nonce: 'not accepted by the server', blocked: 'this account is blocked',
 };
 
