@@ -28,6 +28,7 @@ let heights = new Map();      // key → px, measured when it was in the page
 let average = 56;
 let follow = true;            // at the end, and staying there
 let below = 0;                // messages that came while scrolled up
+let gap = false;              // unread messages that were never in view lie before those held: nothing after them counts as read
 let pending = false;
 let busy = 0;                 // the room whose older page is on its way
 let quietTimer = 0;
@@ -71,7 +72,8 @@ function opened() {
   quiet();
   render(Math.max(0, items.length - 2 * AROUND), items.length);
   log.scrollTop = log.scrollHeight;
-  if (r && lineKnown(r) && firstUnread() >= 0) toUnread(false);
+  gap = Boolean(r) && r.line !== null && !lineKnown(r);
+  if (r && !gap && firstUnread() >= 0) toUnread(false);
   after();
 }
 
@@ -327,7 +329,8 @@ function after() {
   const [first, last] = inView();
   const up = items.length > 0 && log.scrollHeight - log.scrollTop - log.clientHeight > 160;
   const at = firstUnread();
-  jump.hidden = !up && below === 0;
+  if (gap && bridged(r, at, first)) gap = false;
+  jump.hidden = !up && below === 0 && !gap;
   label(jump, below ? `Jump to latest (${count(below)})` : 'Jump to latest');
   jumpUp.hidden = at < 0 || (lineKnown(r) && at >= first);
   label(jumpUp, 'Jump to first unread');
@@ -335,13 +338,16 @@ function after() {
   read(r, last);
 }
 
+// The way up has come to the unread line; or one has written, or read on, in another window.
+const bridged = (r, at, first) => r.line === null || (lineKnown(r) && (at < 0 || at >= first)) || (r.seen > r.line && r.seen >= r.msgs[0].id);
+
 function label(button, text) {
   if (button.textContent !== text) fill(button, icon('down'), text);
 }
 
 // A list that is not shown (a phone's other pane, a dialog above it) is not read.
 function read(r, last) {
-  if (!r.msgs.length || !log.clientHeight || !present() || document.querySelector('dialog[open].dlg')) return;
+  if (gap || !r.msgs.length || !log.clientHeight || !present() || document.querySelector('dialog[open].dlg')) return;
   const m = r.msgs[Math.min(last, r.msgs.length - 1)];
   if (m && m.id > r.seen) onRead(r, m.id);
 }
@@ -380,7 +386,9 @@ function ticks() {
   }
 }
 
+// By hand, or because one has written there: what lies between is left out, and counts as read.
 export function toEnd() {
+  gap = false;
   follow = true;
   below = 0;
   update();

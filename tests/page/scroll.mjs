@@ -2,7 +2,7 @@
 // words in view do not move when it comes; while one reads further up nothing jumps, and one way leads back down.
 
 import assert from 'node:assert/strict'
-import { online, register } from '../support/client.mjs'
+import { call, online, register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
 import { becomes, clean, loggedIn, log, message, say, shot } from './lib/browser.mjs'
@@ -10,12 +10,12 @@ import { becomes, clean, loggedIn, log, message, say, shot } from './lib/browser
 const MANY = 10_000
 const server = await startServer({ args: ['--durability', 'normal'] })
 const writer = await register(server, 'writer')
-await register(server, 'alice')
 const socket = await online(server, writer)
 for (let i = 0; i < MANY; i += 500) {
   for (let k = i; k < i + 500; k++) socket.send({ type: 'message', room: 1, text: `number ${k}.${k % 9 ? '' : ' It has a longer text, which takes more than one line where the window is narrow, as real ones do.'}`, nonce: `n${k}` })
   await socket.until(f => f.type === 'message' && f.nonce === `n${i + 499}`)
 }
+await register(server, 'alice')   // now: what was written before is not unread to her
 const alice = await loggedIn(server, 'alice')
 
 /** What is in the page and in view. */
@@ -138,5 +138,33 @@ test('one’s own message leads back to the end', async () => {
   await message(alice, 'down again').waitFor()
   assert.ok((await view()).end < 5)
 })
+
+test('more unread than a page: what was never in view is not marked as seen, until one is there or leaves it out', async () => {
+  const reader = await register(server, 'reader')
+  const marks = async () => (await call(server, 'GET', '/api/rooms', { token: reader.token })).rooms.find(r => r.id === 1).unread
+  for (const leap of ['Jump to first unread', 'Jump to latest']) {
+    for (let i = 0; i < 120; i++) socket.send({ type: 'message', room: 1, text: `while away ${i}`, nonce: `${leap}${i}` })
+    await socket.until(f => f.type === 'message' && f.nonce === `${leap}119`)
+    const page = await loggedIn(server, 'reader')
+    await message(page, 'while away 119').last().waitFor()
+    await page.getByRole('button', { name: 'Jump to latest', exact: true }).waitFor()
+    await page.getByRole('button', { name: 'Jump to first unread' }).waitFor()
+    await page.waitForTimeout(300)
+    assert.match(await page.title(), /^\(120\) Lobby/)
+    await shot(page, 'unread-above')
+    await page.getByRole('button', { name: leap }).click()
+    if (leap === 'Jump to latest') {
+      await becomes('all is read', async () => /^Lobby/.test(await page.title()) && await marks() === 0)
+      assert.equal(await page.getByRole('button', { name: 'Jump to latest' }).isVisible(), false)
+    } else {
+      await log(page).getByRole('separator', { name: 'New' }).waitFor()
+      await becomes('what is in view is read', async () => await marks() < 119)
+      assert.ok(await marks() > 60, `${await marks()} are unread`)
+      await log(page).press('End')
+      await becomes('all is read', async () => await marks() === 0)
+    }
+    await page.context().close()
+  }
+}, { timeout: 30_000 })
 
 test('no page did anything wrong by itself', clean)
