@@ -10,26 +10,28 @@ export function open() {
   const errors = h('div');
   const name = h('input', { id: 'dn', name: 'display_name', maxlength: 64, dir: 'auto', value: me.display_name || '', autocomplete: 'nickname' });
   const status = h('input', { id: 'ss', name: 'status', maxlength: 100, dir: 'auto', value: me.status || '', placeholder: 'What are you up to?', autocomplete: 'off' });
-  const save = h('button', { class: 'btn go', form: 'profile' }, 'Save');
-  const profile = h('form', { id: 'profile' }, errors,
-    h('div', { class: 'row f' }, avatar(me), h('p', { class: 'soft grow' }, 'Your username is ', h('b', { dir: 'auto' }, me.username), '. It cannot be changed.')),
+  const face = h('span', null, avatar(me));
+  const profile = h('form', null, errors,
+    h('div', { class: 'row f' }, face, h('p', { class: 'soft grow' }, 'Your username is ', h('b', { dir: 'auto' }, me.username), '. It cannot be changed.')),
     h('div', { class: 'f' }, h('label', { for: 'dn' }, 'Display name'), name),
-    h('div', { class: 'f' }, h('label', { for: 'ss' }, 'Status'), status));
+    h('div', { class: 'f' }, h('label', { for: 'ss' }, 'Status'), status), h('button', { class: 'btn' }, 'Save profile'));
+  let saving = false;
   profile.addEventListener('submit', async (e) => {
     e.preventDefault();
+    if (saving || !filled(profile, errors)) return;
     const change = {};
-    if (name.value.trim() !== (me.display_name || '')) change.display_name = name.value.trim();
-    if (status.value.trim() !== (me.status || '')) change.status = status.value.trim();
-    if (!Object.keys(change).length) { d.close(); return; }
-    save.disabled = true;
+    if (name.value.trim() !== (state.me.display_name || '')) change.display_name = name.value.trim();
+    if (status.value.trim() !== (state.me.status || '')) change.status = status.value.trim();
+    saving = true;
     try {
-      const data = await call('PATCH', '/api/me', change);
+      const data = Object.keys(change).length > 0 && await call('PATCH', '/api/me', change);
       if (data && data.user) takeUser(data.user);
-      d.close();
+      fill(face, avatar(state.me));
+      fill(errors, h('p', { class: 'f', role: 'status' }, 'The profile is saved.'));
     } catch (error) {
       wrong(change.display_name === undefined ? status : name, errors, sentence(error, { bad_name: 'That display name cannot be used.' }));
-      save.disabled = false;
     }
+    saving = false;
   });
   const section = (id, title, ...content) => h('section', { id, 'aria-labelledby': id + 'h' }, h('h3', { id: id + 'h' }, title), content);
   const list = h('ul', null, h('li', { class: 'soft' }, 'Looking…'));
@@ -44,7 +46,7 @@ export function open() {
   } }, title)));
   const nav = h('nav', { 'aria-label': 'Settings' }, h('ul', null, links));
   const d = modal('Settings', h('div', { class: 'two' }, nav, h('div', { class: 'in', tabindex: 0, role: 'group', 'aria-label': 'All settings' },
-    parts.map(([id, title, content]) => section(id, title, content)))), { wide: true, actions: [button('Cancel', () => d.close()), save] });
+    parts.map(([id, title, content]) => section(id, title, content)))), { wide: true, actions: [button('Close', () => d.close())] });
   sessions(list);
 }
 
