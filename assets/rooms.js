@@ -8,6 +8,7 @@ import { modal } from './dialog.js';
 
 const list = $('#rooms');
 const app = $('.app');
+const back = $('#back');
 let opened = () => {};
 
 export function start(onOpen) {
@@ -15,7 +16,7 @@ export function start(onOpen) {
   addEventListener('hashchange', () => go(fromHash()));
   on('rooms', draw);
   on('left', left);
-  $('#back').addEventListener('click', () => { app.dataset.pane = 'rooms'; const at = list.querySelector('[aria-current]'); if (at) at.focus(); });
+  back.addEventListener('click', () => { app.dataset.pane = 'rooms'; const at = list.querySelector('[aria-current]'); if (at) at.focus(); });
   for (const [id, what] of [['#new-room', 'create'], ['#find-room', 'find'], ['#room-button', 'about']])
     $(id).addEventListener('click', () => lazy(import('./room.js'), (m) => m[what]()));
   list.addEventListener('click', (e) => {
@@ -66,16 +67,31 @@ export function step(dir) {
   if (next && next.id !== state.room) location.hash = '#r' + next.id;
 }
 
+// How much is unread, as a badge and in words.
+const many = (n) => (n >= 999 ? '999+' : count(n));
+const words = (n, mentions) => `${many(n)} unread${mentions ? `, ${count(mentions)} ${mentions === 1 ? 'mention' : 'mentions'}` : ''}`;
+function badge(n, mentions) {
+  if (!n) return null;
+  return h('span', { class: mentions ? 'n at' : 'n' }, h('span', { 'aria-hidden': 'true', dir: 'ltr' }, mentions ? '@' + count(mentions) : many(n)),
+    hidden(' ' + words(n, mentions)));
+}
+
+// On a phone the list is behind the room: its button tells what is unread in the others.
+function drawBack() {
+  const others = sorted().filter((r) => r.id !== state.room);
+  const sum = (what) => others.reduce((n, r) => n + r[what], 0);
+  const [n, mentions] = [sum('unread'), sum('mentions')];
+  back.setAttribute('aria-label', 'Back to rooms' + (n ? ', ' + words(n, mentions) : ''));
+  fill(back, icon('back', true), badge(n, mentions));
+}
+
 function draw() {
+  drawBack();
   const focused = list.contains(document.activeElement) ? document.activeElement.dataset.id : null;
   fill(list, sorted().map((r) => {
-    const n = r.unread;
-    const badge = !n ? null : r.mentions
-      ? h('span', { class: 'n at' }, h('span', { 'aria-hidden': 'true', dir: 'ltr' }, '@' + count(r.mentions)), hidden(` ${count(n)} unread, ${count(r.mentions)} ${r.mentions === 1 ? 'mention' : 'mentions'}`))
-      : h('span', { class: 'n' }, n >= 999 ? '999+' : count(n), hidden(' unread'));
-    return h('li', null, h('a', { class: n ? 'it un' : 'it', href: '#r' + r.id, 'data-id': r.id, 'aria-current': r.id === state.room && 'page', title: r.name },
+    return h('li', null, h('a', { class: r.unread ? 'it un' : 'it', href: '#r' + r.id, 'data-id': r.id, 'aria-current': r.id === state.room && 'page', title: r.name },
       icon(r.private ? 'lock' : 'box'), h('span', { class: 'cut' }, h('span', { dir: 'auto' }, r.name),
-        r.private && hidden(' (private)'), r.archived && h('small', null, 'archived')), badge));
+        r.private && hidden(' (private)'), r.archived && h('small', null, 'archived')), badge(r.unread, r.mentions)));
   }));
   if (focused) { const a = list.querySelector(`[data-id="${focused}"]`); if (a) a.focus({ preventScroll: true }); }
 }

@@ -2,9 +2,10 @@
 // link and in the title; leaving makes it vanish; a private room that one is not in never shows.
 
 import assert from 'node:assert/strict'
+import { PASSWORD } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
-import { axe, becomes, box, clean, connected, message, registered, say, shot } from './lib/browser.mjs'
+import { axe, becomes, box, clean, connected, message, registered, say, shot, visitor } from './lib/browser.mjs'
 
 const server = await startServer()
 const alice = await registered(server, 'alice')
@@ -61,12 +62,19 @@ test('unread messages and mentions count on the link and in the title, and go wh
   await link(bob, /Kitchen rota.*2 unread, 1 mention/).waitFor()
   await becomes('the title counts', async () => /^\(2\) Lobby/.test(await bob.title()))
   await shot(bob, 'unread')
+  // On a phone, where the list is behind the room.
+  await bob.setViewportSize({ width: 390, height: 844 })
+  await bob.getByRole('button', { name: 'Back to rooms, 2 unread, 1 mention', exact: true }).waitFor()
+  await axe(bob, 'unread elsewhere')
+  await shot(bob, 'unread-phone')
+  await bob.setViewportSize({ width: 1280, height: 800 })
   await bob.reload()
   await connected(bob)
   await link(bob, /Kitchen rota.*2 unread, 1 mention/).click()
   await message(bob, '@bob two').waitFor()
   await bob.getByRole('separator', { name: 'New' }).waitFor()
   await becomes('nothing is unread', async () => /^Kitchen rota/.test(await bob.title()))
+  assert.equal(await bob.locator('#back').getAttribute('aria-label'), 'Back to rooms')
   assert.equal(await link(bob, /unread/).count(), 0)
 }, { timeout: 20_000 })
 
@@ -206,5 +214,23 @@ test('leaving asks, and the room is gone from the page', async () => {
   assert.equal(await link(bob, 'Galley').count(), 0)
   await becomes('no dialog tells it to who has just left', async () => await bob.getByRole('dialog').count() === 0)
 })
+
+test('a link to a room leads through the door to the room', async () => {
+  const id = await link(alice, 'Galley').getAttribute('data-id')
+  const page = await visitor(server)
+  await page.goto(`${server.url}/#r${id}`)
+  await page.getByRole('link', { name: 'Create account' }).click()
+  await page.getByRole('button', { name: 'Create account' }).waitFor()
+  await page.getByRole('link', { name: 'Log in' }).click()
+  await page.getByRole('textbox', { name: 'Username' }).fill('alice')
+  await page.getByLabel('Password').fill(PASSWORD)
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await connected(page)
+  await page.getByRole('heading', { name: 'Galley' }).waitFor()
+  // And back to it, when the session has ended by itself.
+  await page.evaluate(() => fetch('/api/logout', { method: 'POST', headers: { 'Content-Type': 'application/json' } }))
+  await page.waitForURL(`**/login#r${id}`)
+  await page.context().close()
+}, { timeout: 20_000 })
 
 test('no page did anything wrong by itself', clean)
