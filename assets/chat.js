@@ -119,9 +119,9 @@ function connection() {
 function gone(why) {
   if (why === 'ended') {
     composer.saveDraft();
-    // The door says why one is there, unless one has just logged out oneself.
+    // The door says why one is there, and leads back to the room in view, unless one has just logged out oneself.
     if (!account.leaving()) try { sessionStorage.setItem('cb.ended', '1'); } catch (e) { /* then it says nothing */ }
-    location.replace('/login');
+    location.replace('/login' + (account.leaving() ? '' : location.hash));
     return;
   }
   if ($('#blocked')) return;

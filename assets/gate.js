@@ -11,11 +11,10 @@ const registering = form.dataset.call === 'register';
 const invite = () => new URLSearchParams(location.hash.slice(1)).get('invite');
 
 for (const node of document.querySelectorAll('[data-origin]')) node.textContent = location.origin;
-const other = $('#other');
-if (invite()) {
-  other.hash = location.hash;
-  if (registering) $('#invited').hidden = false;
-}
+// An invitation, and the room that the link led to, go on to the other form; the room then to the chat.
+const toRoom = /^#r\d+$/.test(location.hash) ? location.hash : '';
+if (invite() || toRoom) $('#other').hash = location.hash;
+if (invite() && registering) $('#invited').hidden = false;
 
 // chat.js leaves a word when the session ended without the person's own doing.
 try {
@@ -32,7 +31,7 @@ form.addEventListener('submit', async (e) => {
   if (registering && invite()) body.invite = invite();
   try {
     await call('POST', `/api/${form.dataset.call}`, body);
-    location.replace('/');
+    location.replace('/' + toRoom);
     return;
   } catch (error) {
     const field = /username|name_taken|stop_word/.test(error.code) ? username : /password|credentials/.test(error.code) ? password : null;
