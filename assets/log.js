@@ -35,6 +35,8 @@ let quietTimer = 0;
 let today = 0;
 let width = 0;
 let high = 0;                 // the list's size as resized() knows it
+let place = 0;                // where it was scrolled to when it was shown last
+let behind = false;           // a phone's other pane is in front of it: it has no size and no place
 
 export function start(read) {
   onRead = read;
@@ -322,10 +324,11 @@ function inView() {
   return [first, last];
 }
 
-// After anything moved: buttons, older history, how far one has read.
+// After anything moved: buttons, older history, how far one has read. A list that is not shown needs none of it.
 function after() {
   const r = room();
-  if (!r) return;
+  if (!r || !log.clientHeight) return;
+  place = log.scrollTop;
   const [first, last] = inView();
   const up = items.length > 0 && log.scrollHeight - log.scrollTop - log.clientHeight > 160;
   const at = firstUnread();
@@ -345,9 +348,9 @@ function label(button, text) {
   if (button.textContent !== text) fill(button, icon('down'), text);
 }
 
-// A list that is not shown (a phone's other pane, a dialog above it) is not read.
+// A list with a dialog above it is not read.
 function read(r, last) {
-  if (gap || !r.msgs.length || !log.clientHeight || !present() || document.querySelector('dialog[open].dlg')) return;
+  if (gap || !r.msgs.length || !present() || document.querySelector('dialog[open].dlg')) return;
   const m = r.msgs[Math.min(last, r.msgs.length - 1)];
   if (m && m.id > r.seen) onRead(r, m.id);
 }
@@ -430,6 +433,9 @@ export async function toMessage(id) {
 }
 
 function resized() {
+  if (!log.clientHeight) { behind = true; return; }
+  if (behind) log.scrollTop = place;
+  behind = false;
   if (width !== log.clientWidth) { width = log.clientWidth; heights = new Map(); }
   high = log.clientHeight;
   if (follow) log.scrollTop = log.scrollHeight;

@@ -30,6 +30,8 @@ export function start() {
   document.addEventListener('pointerdown', (e) => {
     if (!wide.matches && app.dataset.pane === 'people' && !panel.contains(e.target) && !toggle.contains(e.target)) setOpen(false);
   });
+  // Where the panel covers the chat it closes when the focus goes on, or that would be hidden behind it.
+  document.addEventListener('focusin', (e) => { if (!wide.matches && app.dataset.pane === 'people' && !panel.contains(e.target)) setOpen(false); });
   if (wide.addEventListener) wide.addEventListener('change', settle);
   on('users presence welcome members', schedule);
   on('room', (id) => { if (id === state.room) loadMembers(); });

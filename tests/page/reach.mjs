@@ -196,6 +196,49 @@ test('a screen reader hears new messages, not the history', async () => {
   await page.context().close()
 }, { timeout: 30_000 })
 
+test('the focus never goes behind the people; the list is where it was when they close, and loads nothing meanwhile', async () => {
+  const page = await visitor(server, { viewport: { width: 900, height: 700 } })
+  let asked = 0
+  page.on('websocket', ws => ws.on('framesent', f => { if (/"history"/.test(f.payload)) asked++ }))
+  await page.goto(`${server.url}/login`)
+  await page.getByRole('textbox', { name: 'Username' }).fill('keys')
+  await page.getByLabel('Password').fill(PASSWORD)
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await connected(page)
+  await message(page, 'history 199').waitFor()
+  for (const width of [900, 390]) {
+    await page.setViewportSize({ width, height: 700 })
+    await becomes('it is drawn', () => log(page).evaluate(l => l.scrollHeight - l.scrollTop - l.clientHeight < 5))
+    await log(page).evaluate(l => { l.scrollTop -= 300 })
+    await page.getByRole('button', { name: /Jump to latest/ }).waitFor()
+    const before = await log(page).evaluate(l => l.scrollHeight - l.scrollTop)
+    await page.getByRole('button', { name: 'People in this room' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('complementary', { name: 'People' }).waitFor()
+    asked = 0
+    for (const key of ['Tab', 'Shift+Tab', 'Shift+Tab', 'Shift+Tab', 'Shift+Tab', 'Tab', 'Tab']) {
+      await page.keyboard.press(key)
+      assert.equal(await page.evaluate(() => {
+        const n = document.activeElement
+        const r = n.getBoundingClientRect()
+        const top = document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2)
+        return n === document.body || n.contains(top) ? '' : n.outerHTML.slice(0, 100)
+      }), '', `${width}: what has the focus can be seen`)
+    }
+    if (width === 390) await page.getByRole('button', { name: 'Close people' }).click()
+    await page.getByRole('complementary', { name: 'People' }).waitFor({ state: 'hidden' })
+    await log(page).waitFor()
+    assert.ok(Math.abs(await log(page).evaluate(l => l.scrollHeight - l.scrollTop) - before) < 3, `${width}: the same words are in view`)
+    await page.getByRole('button', { name: /Jump to latest/ }).click()
+  }
+  await page.getByRole('button', { name: 'Back to rooms' }).click()
+  socket.send({ type: 'message', room: 1, text: 'behind the list of rooms' })
+  await becomes('it has come', async () => /^\(1\)/.test(await page.title()))
+  await page.waitForTimeout(300)
+  assert.equal(asked, 0, 'pages of history for a list that nobody sees')
+  await page.context().close()
+}, { timeout: 30_000 })
+
 test('with reduced motion nothing moves', async () => {
   const page = await loggedIn(server, 'keys', { reducedMotion: 'reduce' })
   socket.send({ type: 'typing', room: 1 })
