@@ -14,7 +14,7 @@ const app = $('.app');
 const panel = $('.people');
 const list = $('#people');
 const toggle = $('#people-button');
-const wide = matchMedia('(min-width:1100px)');
+const wide = matchMedia('(min-width:68.75em)');
 let shown = STEP;
 let waiting = false;
 let forget = () => {};
