@@ -12,7 +12,11 @@ let act = () => {};           // what a tool does: act('reply' | 'edit' | 'delet
 export function start(actions) {
   act = actions;
   log.addEventListener('pointerover', (e) => tools(e.target.closest('.msg')));
-  log.addEventListener('focusin', (e) => tools(e.target.closest('.msg')));
+  log.addEventListener('focusin', (e) => {
+    tools(e.target.closest('.msg'));
+    // Under a finger they lie above the message, which may be where the view ends.
+    if (bar && matchMedia('(pointer:coarse)').matches) bar.scrollIntoView({ block: 'nearest' });
+  });
   log.addEventListener('click', clicked);
   log.addEventListener('keydown', keys);
   document.addEventListener('click', (e) => { const own = e.target.closest('.own'); if (!own || !own.querySelector('.seen')) endSeen(); });

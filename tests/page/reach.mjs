@@ -260,6 +260,14 @@ test('the back gesture of a phone closes what is open', async () => {
   await page.getByLabel('Password').fill(PASSWORD)
   await page.getByRole('button', { name: 'Log in' }).click()
   await connected(page)
+  // A tap on a message shows its tools, large enough for a finger and not on the words they belong to.
+  const tapped = log(page).getByRole('article').filter({ hasText: /history/ }).last()
+  await tapped.tap({ position: { x: 80, y: 10 } })
+  const tool = await tapped.getByRole('button', { name: 'Reply' }).boundingBox()
+  const words = await tapped.locator('.txt').boundingBox()
+  assert.ok(Math.min(tool.width, tool.height) >= 44, `${tool.width} by ${tool.height}`)
+  assert.ok(tool.y + tool.height <= words.y + 2, 'above the words')
+  assert.ok(tool.y >= (await log(page).boundingBox()).y, 'in view')
   await page.getByRole('button', { name: 'People in this room' }).click()
   await page.getByRole('complementary', { name: 'People' }).waitFor()
   await page.evaluate(() => globalThis.back())
@@ -284,6 +292,10 @@ test('200 % zoom of a laptop and a view of 320 px need no sideways scrolling', a
     await box(page).waitFor()
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `at ${width}`)
   }
+  // Who has set larger letters in the browser gets the narrower layout: no layout is chosen by pixels.
+  const chosen = await page.evaluate(() => [...document.styleSheets[0].cssRules].filter(r => r.media).map(r => r.media.mediaText).filter(t => /width/.test(t)))
+  assert.ok(chosen.length >= 3)
+  assert.deepEqual(chosen.filter(t => /px/.test(t)), [])
   await page.context().close()
 }, { timeout: 20_000 })
 
