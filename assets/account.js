@@ -58,7 +58,7 @@ export async function logout() {
     await call('POST', '/api/logout');
   } catch (e) {
     left = e.status === 401;
-    if (e.status !== 401) { say('You are still logged in.', ' The server did not answer. Try again when the connection is back.'); return; }
+    if (e.status !== 401) { say('You are still logged in.', ' The server did not answer. Try again when the connection is back.', true); return; }
   }
   location.replace('/login');
 }

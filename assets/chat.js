@@ -102,7 +102,7 @@ function connection() {
     conn.className = up ? 'conn on' : away ? 'conn' : 'conn half';
     fill(conn, h('span', { class: up ? 'lamp on' : away ? 'lamp' : 'lamp half', 'aria-hidden': 'true' }), word);
     store.emit('presence');
-    if (up) outbox.pump();
+    if (up) { composer.reconnected(); outbox.pump(); }
   }
   if (!up) {
     if (/1009/.test(link.problem)) outbox.failFlying('too large for the server');
@@ -197,7 +197,7 @@ async function act(what, item) {
   else if (await confirm('Delete this message?', [h('p', { class: 'quote cut f' }, h('bdi', null, oneLine(m.text))),
     h('p', null, 'Its text is gone for good, for everybody. That it was deleted stays visible.')], 'Delete')) {
     try { await socket.request({ type: 'delete', id: m.id }); } catch (e) {
-      composer.say('It was not deleted:', e.code === 'closed' ? ' there is no connection.' : ` ${e.message || e.code}`);
+      composer.say('It was not deleted:', e.code === 'closed' ? ' there is no connection.' : ` ${e.message || e.code}`, e.code === 'closed');
     }
   }
 }

@@ -149,7 +149,7 @@ function submit() {
   const r = room();
   const text = box.value.replace(/\r\n?/g, '\n').trim();
   endList();
-  if (!r || !state.me) return text && say('There is no connection yet.', ' Your text stays in the box.');
+  if (!r || !state.me) return text && say('There is no connection yet.', ' Your text stays in the box.', true);
   if (r.archived) return;
   if (!/[^\s\u200b-\u200f\u2060\ufeff]/.test(text)) {
     if (mode && mode.edit) say('Nothing is left of it. ', 'To take a message back, delete it: the bin beside it does.');
@@ -174,7 +174,7 @@ function submit() {
 async function sendEdit(id, text) {
   const m = about();
   if (m && m.text === text) return end();
-  if (link.state !== 'up') return refuse('There is no connection.', ' Your change is still in the box: send it when the connection is back.');
+  if (link.state !== 'up') return refuse('There is no connection.', ' Your change is still in the box: send it when the connection is back.', true);
   const where = here;
   end();
   try {
@@ -214,21 +214,26 @@ function warning(f) {
   return [`Stop-word warning ${f.count}${f.limit ? ` of ${f.limit}` : ''}.`, ` It was not sent and nobody has seen it.${next}`];
 }
 
-function refuse(strong, text) {
+function refuse(strong, text, cut) {
   form.classList.add('no');
-  say(strong, text);
+  say(strong, text, cut);
   box.focus();
 }
 
-export function say(strong, text) {
+// `cut`: it is about a lost connection, and goes when that is back.
+let passes = false;
+export function say(strong, text, cut = false) {
   tooLong = false;
+  passes = cut;
   fill(notices, h('div', { class: 'alert', role: 'alert' }, icon('alert'), h('div', { class: 'grow' }, h('b', null, strong), text),
     iconButton('Dismiss', 'close', () => { dismiss(); box.focus(); })));
 }
 // A part of the page that loads when it is needed, and may be gone after the server was renewed.
 export function lazy(part, use) {
-  part.then(use, () => say('That part of the page did not arrive.', ' Check the connection; if the server has been renewed, reload the page.'));
+  part.then(use, () => say('That part of the page did not arrive.', ' Check the connection; if the server has been renewed, reload the page.', true));
 }
+
+export const reconnected = () => { if (passes) dismiss(); };
 
 export function dismiss() {
   notices.textContent = '';
@@ -249,6 +254,7 @@ export function grow() {
 }
 
 export function insert(text) {
+  if (box.disabled) return;
   const { selectionStart: a, selectionEnd: b } = box;
   box.setRangeText(text, a, b, 'end');
   box.focus();

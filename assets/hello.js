@@ -6,7 +6,7 @@ export function hello(r) {
   const lobby = r.id === 1;
   const alone = state.users.size <= 1;
   const box = h('div', { class: 'hello' }, picture('scene', 'scene', '0 0 320 132'), h('h2', null, 'It is quiet in here'));
-  if (!lobby) return put(box, h('p', { class: 'soft' }, 'Nobody has written in this room yet. The first word is yours.'));
+  if (!lobby) return put(box, h('p', { class: 'soft' }, r.archived ? 'Nobody wrote in this room before it was archived.' : 'Nobody has written in this room yet. The first word is yours.'));
   const local = /^(localhost|127\.|\[::1\])/.test(location.hostname);
   put(box, h('p', { class: 'soft f' }, alone ? 'You are the first. ' : 'Nobody has written yet. ', local
     ? ['This address works on this computer only. To let others on the network in, start the server with ', h('code', { dir: 'ltr' }, `--listen 0.0.0.0:${location.port || 80}`), '.']

@@ -44,7 +44,7 @@ export function start(read) {
   log.addEventListener('scroll', scrolled, { passive: true });
   jump.addEventListener('click', () => { toEnd(); $('#box').focus(); });
   jumpUp.addEventListener('click', () => toUnread(true));
-  on('message outbox users left', (d) => { if (d && d.room && d.room.id !== state.room) return; arrived(d); schedule(); });
+  on('message outbox users left room', (d) => { if (d && d.room && d.room.id !== state.room) return; arrived(d); schedule(); });
   on('seen', (f) => { if (f.room === state.room) ticks(); });
   on('history', (d) => { if (d.id === state.room) { if (d.first) opened(); else schedule(); } });
   if (typeof ResizeObserver === 'function') new ResizeObserver(resized).observe(log);

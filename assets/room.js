@@ -5,6 +5,7 @@ import { call, sentence } from './api.js';
 import { modal, confirm } from './dialog.js';
 import { state, room, user, isMe, takeRoom } from './store.js';
 import { loadMembers } from './people.js';
+import { topicOf } from './rooms.js';
 import { count } from './format.js';
 
 // A form whose button works once at a time and whose failures are said above it; most are about its first field.
@@ -90,7 +91,7 @@ export function about() {
     if (data && data.room) takeRoom({ rev: data.room.rev, room: data.room });
     d.close();
   })));
-  else parts.push(h('section', null, h('p', { dir: 'auto' }, r.topic || 'No topic yet.')));
+  else parts.push(h('section', null, h('p', { dir: 'auto' }, topicOf(r) || 'No topic yet.')));
   if (r.id !== 1) {
     const people = h('section', null, h('h3', null, 'People in this room'), list);
     if (!r.archived) put(people, form([field('Add somebody', { name: 'who', required: true, 'data-need': 'Enter a username.', maxlength: 32, list: 'all-people', autocapitalize: 'none', spellcheck: 'false' }, 'Their username.'),

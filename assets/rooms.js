@@ -96,10 +96,12 @@ function draw() {
   if (focused) { const a = list.querySelector(`[data-id="${focused}"]`); if (a) a.focus({ preventScroll: true }); }
 }
 
+export const topicOf = (r) => r.topic || (r.id === 1 ? 'Everyone who joins starts here.' : r.private ? 'A private room.' : '');
+
 // The head of the chat: name, topic, and the button for what can be done with the room.
 export function head() {
   const r = room();
   if (!r) return;
   $('#room-name').textContent = $('#room-name').title = r.name;
-  $('#topic').textContent = r.topic || (r.id === 1 ? 'Everyone who joins starts here.' : r.private ? 'A private room.' : '');
+  $('#topic').textContent = topicOf(r);
 }

@@ -26,6 +26,11 @@ test('while the server is away the page says so, counts down and keeps what is t
   await say(alice, 'typed offline 2')
   await ticked(alice, 'typed offline 1', 'sending')
   await ticked(alice, 'typed offline 2', 'sending')
+  await alice.getByRole('button', { name: 'Account' }).click()
+  await alice.getByRole('menuitem', { name: 'Log out' }).click()
+  await alice.getByRole('dialog').getByText('2 messages have not been sent yet').waitFor()
+  await alice.getByRole('dialog').getByRole('button', { name: 'Log out' }).click()
+  await alice.getByRole('alert').filter({ hasText: 'You are still logged in' }).waitFor()
   // Who is there now is not known: no lit lamp, and the heading says that it was so.
   await people.getByText('Last seen online 2').waitFor()
   await people.getByRole('button', { name: /bob.*\(was online\)/ }).waitFor()
@@ -38,6 +43,7 @@ test('after the restart it goes out by itself, once and in order', async () => {
   await alice.getByRole('button', { name: 'Retry now' }).click({ timeout: 1000 }).catch(() => { /* it was faster */ })
   await ready(alice)
   await alice.getByRole('complementary', { name: 'People' }).getByText(/^Online \d/).waitFor()
+  await alice.getByRole('alert').waitFor({ state: 'detached' })      // what it said of the connection is over
   await ticked(alice, 'typed offline 2', 'sent').catch(() => ticked(alice, 'typed offline 2', 'seen'))
   await ready(bob)
   await message(bob, 'typed offline 2').waitFor()

@@ -201,10 +201,25 @@ test('a new name and topic show everywhere; an archived room is read only', asyn
   await alice.getByRole('button', { name: 'About this room' }).click()
   await alice.getByRole('button', { name: 'Archive room' }).click()
   await becomes('it cannot be written in', () => box(bob).isDisabled())
+  await bob.getByRole('complementary', { name: 'People' }).getByRole('button', { name: /alice/ }).click()
+  assert.equal(await box(bob).inputValue(), '', 'nor by a click on a person')
   await alice.getByRole('button', { name: 'About this room' }).click()
   await alice.getByRole('button', { name: 'Open it again' }).click()
   await becomes('it can again', () => box(bob).isEnabled())
 }, { timeout: 20_000 })
+
+test('what a room says of itself fits: an empty one that is archived, and the lobby', async () => {
+  await makeRoom(alice, 'Attic')
+  await alice.getByText('The first word is yours').waitFor()
+  await alice.getByRole('button', { name: 'About this room' }).click()
+  await alice.getByRole('button', { name: 'Archive room' }).click()
+  await alice.getByText('Nobody wrote in this room before it was archived').waitFor()
+  const topic = await carol.locator('#topic').innerText()
+  assert.ok(topic)
+  await carol.getByRole('button', { name: 'About this room' }).click()
+  await carol.getByRole('dialog', { name: 'Lobby' }).getByText(topic).waitFor()
+  await carol.keyboard.press('Escape')
+})
 
 test('leaving asks, and the room is gone from the page', async () => {
   await bob.getByRole('button', { name: 'About this room' }).click()
