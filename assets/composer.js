@@ -122,7 +122,11 @@ function put(d) {
 const about = () => room() && room().byId.get(mode.edit || mode.reply);
 function name() {
   const m = quoted = about();
-  if (mode.edit && m && m.deleted) return end();
+  if (mode.edit && m && m.deleted) {
+    put({ ...aside, text: [box.value, aside.text].filter(Boolean).join('\n') });
+    later();
+    return say('The message has been deleted.', ' What you were making of it is in the box.');
+  }
   fill(tray.firstChild, mode.edit ? h('b', null, 'Editing ') : ['Replying to ', m && [h('b', { dir: 'auto' }, nameOf(user(m.sender))), ' ']].flat(2),
     m ? h('bdi', null, oneLine(m.text)) : 'an earlier message');
 }

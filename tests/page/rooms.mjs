@@ -122,8 +122,19 @@ test('a reply and an edit that are not finished survive a look elsewhere and a r
   await bar.filter({ hasText: 'Replying to alice @bob two' }).waitFor()
   await box(bob).press('Enter')
   await message(alice, 'my answer').getByText('In reply to').waitFor({ state: 'attached' })
+  // Somebody deletes what one is changing: the words stay.
+  await message(bob, 'hello, kitchen').hover()
+  await message(bob, 'hello, kitchen').getByRole('button', { name: 'Edit' }).click()
+  await box(bob).fill('hello everybody')
+  await message(alice, 'hello, kitchen').hover()
+  await message(alice, 'hello, kitchen').getByRole('button', { name: 'Delete' }).click()
+  await alice.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+  await bar.waitFor({ state: 'hidden' })
+  await bob.getByRole('alert').filter({ hasText: 'has been deleted' }).waitFor()
+  await holds('hello everybody')
+  await box(bob).fill('')
   await link(bob, 'Lobby').click()
-}, { timeout: 20_000 })
+}, { timeout: 30_000 })
 
 test('a private room shows to its members alone; an invitation opens it', async () => {
   await makeRoom(alice, 'Station leads', { hidden: true })
