@@ -334,6 +334,7 @@ function after() {
   const at = firstUnread();
   if (gap && bridged(r, at, first)) gap = false;
   jump.hidden = !up && below === 0 && !gap;
+  jump.classList.toggle('still', gap);      // not on the last message, where one stays for long
   label(jump, below ? `Jump to latest (${count(below)})` : 'Jump to latest');
   jumpUp.hidden = at < 0 || (lineKnown(r) && at >= first);
   label(jumpUp, 'Jump to first unread');

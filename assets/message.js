@@ -36,7 +36,7 @@ export function build(item, first) {
   if (own) {
     put(node, hidden([h('bdi', null, nameOf(sender)), ' (you): ']),
       h('div', { class: 'txt' }, quote, h('div', { class: 'say', dir: 'auto' }, words),
-        h('span', { class: 'meta' }, h('span', { class: 'why' }), m.edited && !m.deleted && 'edited · ', stamp, ' ',
+        h('span', { class: 'meta' }, h('span', { class: 'why' }), m.edited && !m.deleted && 'edited · ', stamp, '\u00a0',
           m.deleted ? null : h('span', { class: 'tick', role: 'img' }, '◷'))));
   } else {
     put(node, first && avatar(sender),
