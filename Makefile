@@ -195,8 +195,7 @@ mutate: ## flip COUNT=200 conditions one at a time (SEED=1): do the quick tests 
 
 cppcheck: $(OUT)/gen/version.h $(OUT)/gen/common_passwords.h ## cppcheck over src/
 	@tools/deps --tools cppcheck=cppcheck
-	cppcheck --quiet --std=c++20 --language=c++ --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
-	    -Isrc -I$(OUT) -I$(OUT)/gen --suppress=missingIncludeSystem --suppressions-list=tests/suppressions/cppcheck src
+	@OUT=$(OUT) tools/cppcheck
 
 tidy: $(OUT)/gen/version.h $(OUT)/gen/common_passwords.h $(DEPS_STAMP) cppcheck ## clang-tidy, cppcheck and the house rules (tools/tidy)
 	@tools/deps --tools clang-tidy=clang-tidy
