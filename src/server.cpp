@@ -363,7 +363,9 @@ int server_run(Options *o) {
     cores = usable_cores();
     bound = memory_bound(o, hash_threads(), static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)));
     notify_open();
-    if (!raise_limits() || !start_net(&error) || !give_up_files(&error) || !start_chat(words, &error) || !control_start(&loop, &hub, o->data, &error)) return start_failed(error, 1);
+    bool ready = raise_limits() && start_net(&error) && give_up_files(&error);
+    if (!ready) words_free(words);
+    if (!ready || !start_chat(words, &error) || !control_start(&loop, &hub, o->data, &error)) return start_failed(error, 1);
     greeting_look(o);
     auto mb = [](uint64_t bytes) { return static_cast<unsigned long long>(bytes / 1'000'000); };
     log_info("memory bound: %llu MB = %llu for itself + %llu hashing passwords + %llu waiting for the disk + %llu idle connections + %llu what they hold; accounts and rooms on top",
