@@ -179,7 +179,7 @@ check-threads: fault-programs ## unit tests, conversations and crash tests with 
 	tools/deps --test
 	tools/instrumented threads
 
-check-valgrind: ## unit tests and the main conversations under valgrind's memcheck (half an hour)
+check-valgrind: ## unit tests, conversations, conformance and crash tests under valgrind's memcheck (long; PART=1/4 takes the first of four parts)
 	tools/deps --test
 	tools/deps --tools valgrind=valgrind
 	tools/instrumented valgrind

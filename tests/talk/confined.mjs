@@ -216,7 +216,7 @@ test('--user: root becomes somebody for good, and the data is theirs', async () 
   const refused = await runProgram(binary, ['serve', '--listen', '127.0.0.1:0', '--data', data, '--user', '4321:4322'])
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /chown -R 4321:4322/)
-}, { skip: root ? '' : 'needs root' })
+}, { timeout: 30_000, skip: root ? '' : 'needs root' })
 
 test('--user: who is not root cannot become another', async () => {
   const dir = temporary()

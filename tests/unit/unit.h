@@ -39,6 +39,12 @@ inline void check_text(std::string_view got, std::string_view want, const char *
              want.data(), want.size());
 }
 
+// Whether valgrind runs this, which is slow and counts descriptors in its own way.
+inline bool under_valgrind() {
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded != nullptr && strstr(preloaded, "vgpreload") != nullptr;
+}
+
 // True when `act` ends the process by SIGABRT, which is what CB_ASSERT and running out of memory do.
 template <typename Act>
 bool aborts(Act act) {
