@@ -64,6 +64,9 @@ constexpr uint32_t unread_looks_max = 8192;            // entries of the ring lo
 constexpr uint32_t seen_detail_members_max = 50;       // larger rooms: seen_by is {"*":…}
 constexpr uint32_t online_names_max = 500;             // more online: a count alone
 
+constexpr uint32_t audit_places = 64;                  // kinds of security events and addresses whose lines in the log are counted; more of them share
+constexpr uint64_t audit_window_ms = 60'000;           // … for so long
+
 // --- pages
 constexpr uint32_t page_messages_default = 50;
 constexpr uint32_t page_messages_max = 200;

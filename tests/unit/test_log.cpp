@@ -1,32 +1,11 @@
 // The log, seen through a pipe in the place of standard error; and with it the clocks and the metrics' text.
-#include "unit.h"
-
-#include <fcntl.h>
+#include "catch_log.h"
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/unicode.h"
-
-static char caught[20000];
-
-// What `act` writes to standard error.
-template <typename Act>
-static std::string_view catch_log(Act act) {
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    int before = dup(2);
-    dup2(ends[1], 2);
-    act();
-    dup2(before, 2);
-    close(before);
-    close(ends[1]);
-    size_t length = 0;
-    for (ssize_t n; (n = read(ends[0], caught + length, sizeof caught - length)) > 0;) length += (size_t)n;
-    close(ends[0]);
-    return {caught, length};
-}
 
 static void writes_one_line(void **) {
     log_start(LogLevel::info, false);
