@@ -9,6 +9,7 @@
 #include "notify.h"
 #include "server_control.h"
 #include "web/api.h"
+#include "web/audit.h"
 #include "web/delay.h"
 #include "web/socket.h"
 #include "version.h"
@@ -58,7 +59,7 @@ static void greet();
 static void plan_sleep(uint64_t now_ms) {
     if (turns_before_greeting || store_wants_turn(store) || sockets_want_turn()) uv_idle_start(&no_sleep, go_round);
     else uv_idle_stop(&no_sleep);
-    uint64_t due = earlier(hub_due_ms(&hub), delay_due_ms());
+    uint64_t due = earlier(earlier(hub_due_ms(&hub), delay_due_ms()), audit_due_ms());
     if (stage != Stage::serving) due = earlier(due, now_ms + 20);
     if (due) uv_timer_start(&alarm_clock, wake, due > now_ms ? due - now_ms : 0, 0);
     else uv_timer_stop(&alarm_clock);
@@ -86,6 +87,7 @@ static void turn(uv_prepare_t *) {
     uint64_t now = clock_ms();
     delay_turn(now);             // who waited for the rate is heard, before the writes of this turn are gathered
     hub_turn(&hub, now);         // what is due: presence, ticks, marks
+    audit_turn(now);             // and lines about what the log left out
     if (turns_before_greeting && --turns_before_greeting == 0 && stage == Stage::serving) greet();
     store_turn(store, round_us); // the turn's writes as one batch; a fast disk has committed, and the ring has it, when this returns
     serve_readers();             // one write for each socket with news
@@ -386,6 +388,7 @@ int server_run(Options *o) {
     uv_run(&loop, UV_RUN_DEFAULT); // for the close callbacks
     hub_stop(&hub);
     delay_free();
+    audit_stop();
     log_info("stopped");
     return exit_status;
 }

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "net/conn_listen.h"
+#include "web/audit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct ControlConn {
     Buf in, out;
     bool asked, writing, closed; // while asked, an answer is still to come and this memory stays
     bool copying;                // its process copies the database as long as it stays
+    uid_t uid;                   // of that process
 };
 
 static Hub *hub;
@@ -67,9 +69,17 @@ static void answer(ControlConn *c, AdminAnswer *a) {
     if (uv_is_closing(reinterpret_cast<uv_handle_t *>(c)) || uv_write(&c->write, reinterpret_cast<uv_stream_t *>(c), &buf, 1, written)) end(c);
 }
 
+// Whoever may use the control socket is trusted, and that is why it is written down what was done by it.
+static void note_command(const ControlConn *c, const StoreWrite *w, const AdminAnswer &a) {
+    std::string_view told = buf_view(w->err == Err::ok ? a.out : a.error);
+    if (told.ends_with('\n')) told.remove_suffix(1);
+    audit(Audit::command, {.is_unix = true}, w->name, "uid %u: %.*s", c->uid, static_cast<int>(told.size()), told.data());
+}
+
 static void decided(Hub *, StoreWrite *w) {
     AdminAnswer a;
     admin_conclude(w, &a);
+    note_command(reinterpret_cast<ControlConn *>(w->owner_id), w, a);
     answer(reinterpret_cast<ControlConn *>(w->owner_id), &a);
 }
 
@@ -124,11 +134,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *) {
     hear(c, {c->in.data, static_cast<size_t>(static_cast<const char *>(newline) - c->in.data)});
 }
 
-static bool is_allowed(uv_pipe_t *pipe) {
+static bool is_allowed(uv_pipe_t *pipe, uid_t *uid) {
     uv_os_fd_t fd;
     struct ucred peer;
     socklen_t len = sizeof peer;
     if (uv_fileno(reinterpret_cast<uv_handle_t *>(pipe), &fd) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len)) return false;
+    *uid = peer.uid;
     return peer.uid == 0 || peer.uid == geteuid();
 }
 
@@ -138,7 +149,7 @@ static void on_connection(Listener *l) {
     ControlConn **place = nullptr;
     for (ControlConn *&p : conns)
         if (!p) place = &p;
-    bool good = uv_accept(&l->stream, reinterpret_cast<uv_stream_t *>(c)) == 0 && place && is_allowed(&c->pipe);
+    bool good = uv_accept(&l->stream, reinterpret_cast<uv_stream_t *>(c)) == 0 && place && is_allowed(&c->pipe, &c->uid);
     if (place) *place = c;
     if (!good || uv_read_start(reinterpret_cast<uv_stream_t *>(c), on_alloc, on_read)) end(c);
 }

@@ -30,7 +30,7 @@ struct AuthTask {
     std::string_view address;       // printed, for the list of sessions
     std::string_view address_group; // what limits are counted by; any bytes
     std::string_view agent;
-    std::string_view name;          // registration, login
+    std::string_view name;          // registration, login; password: not looked at here
     std::string_view password;      // registration, login; password: the old one
     std::string_view new_password;  // password
     std::string_view invite;

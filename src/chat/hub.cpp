@@ -280,10 +280,11 @@ static Err check_post(Hub *h, const User *user, int64_t room, std::string_view t
 }
 
 // Refuses a message or an edit: here and now, unless the store has to be asked for what it knows by the nonce, or has to count a warning.
-static Err refuse(Hub *h, User *user, Err verdict, std::string_view nonce, const HubOrigin &origin, HubFinish finish) {
+static Err refuse(Hub *h, User *user, Err verdict, int64_t room, std::string_view nonce, const HubOrigin &origin, HubFinish finish) {
     if (nonce.empty() && verdict != Err::stop_word) return verdict;
     StoreWrite *w = hub_write_new(WriteKind::message_refuse, user);
     w->user = user->id;
+    w->room = room;
     w->verdict = verdict;
     w->limit = h->options.warnings_limit;
     w->nonce = arena_copy(w->arena, nonce);
@@ -294,7 +295,7 @@ static Err refuse(Hub *h, User *user, Err verdict, std::string_view nonce, const
 Err hub_post(Hub *h, User *user, int64_t room, std::string_view text, std::string_view nonce, int64_t reply, const HubOrigin &origin, HubFinish finish) {
     if (user->blocked) return Err::blocked;
     ScopedBuf clean;
-    if (Err verdict = check_post(h, user, room, text, clean); verdict != Err::ok) return refuse(h, user, verdict, nonce, origin, finish);
+    if (Err verdict = check_post(h, user, room, text, clean); verdict != Err::ok) return refuse(h, user, verdict, room, nonce, origin, finish);
     StoreWrite *w = hub_write_new(WriteKind::message_post, user);
     w->user = user->id;
     w->room = room;
@@ -310,7 +311,7 @@ Err hub_edit(Hub *h, User *user, int64_t message, std::string_view text, const H
     if (user->blocked) return Err::blocked;
     if (message < 1) return Err::bad_request;
     ScopedBuf clean;
-    if (Err verdict = check_text(h, text, clean); verdict != Err::ok) return refuse(h, user, verdict, {}, origin, finish);
+    if (Err verdict = check_text(h, text, clean); verdict != Err::ok) return refuse(h, user, verdict, 0, {}, origin, finish);
     StoreWrite *w = hub_write_new(WriteKind::message_edit, user);
     w->user = user->id;
     w->message = message;

@@ -4,6 +4,7 @@
 #include "chat/protocol.h"
 #include "chat/rules.h"
 #include "web/api.h"
+#include "web/audit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,46 @@ static void put_user(Buf &json, const User *user, Eyes eyes) {
     json_end(w, '}');
 }
 
+static Address address_of(std::string_view printed) {
+    Address a;
+    a.is_unix = !address_parse(printed, &a);
+    return a;
+}
+
+// A name is told when somebody has it: who types a password into the wrong field does not find it in the log.
+static std::string_view known_name(const AuthTask *t) {
+    const User *user = t->kind == AuthKind::registration && !t->user_id ? nullptr : model_user_by_name(&web_hub->model, t->name);
+    return user ? user->name : std::string_view{};
+}
+
+static void note_grant(const AuthTask *t, const Address &from, std::string_view who) {
+    switch (t->kind) {
+    case AuthKind::registration: return audit(Audit::registration, from, who, t->has_invite ? "an administrator, by invitation" : "registration is open");
+    case AuthKind::login: return audit(Audit::login, from, who, "session %lld", static_cast<long long>(t->session->id));
+    case AuthKind::password: return audit(Audit::password, from, who, "the old one was given; other sessions end");
+    }
+}
+
+static void note_attempt(const AuthTask *t) {
+    static constexpr Audit refused[] = {Audit::registration_refused, Audit::login_refused, Audit::password_refused};
+    Address from = address_of(t->address);
+    std::string_view who = known_name(t);
+    bool is_made = t->kind == AuthKind::registration && t->user_id; // though the session may have failed
+    switch (is_made ? Err::ok : t->err) {
+    case Err::ok: return note_grant(t, from, who);
+    case Err::bad_credentials:
+    case Err::blocked:
+    case Err::bad_invite:
+    case Err::registration_closed: return audit(refused[static_cast<int>(t->kind)], from, who, "%s", err_info(t->err).code);
+    case Err::rate_limited: return audit(Audit::login_limit, from, who, "for %u s", t->retry_after_s);
+    default: return; // a form filled in badly, or a fault of ours, which has its own line
+    }
+}
+
 static void answer_attempt(HttpRequest *r, const AuthTask *t) { http_respond_error(r, t->err, nullptr, t->retry_after_s); }
 
 static void logged_in(AuthTask *t) {
+    note_attempt(t);
     HttpRequest *r = http_pending(t->owner_id);
     if (!r) return;
     if (t->err != Err::ok) return answer_attempt(r, t);
@@ -77,10 +115,15 @@ static void enter(Call *call, AuthKind kind) {
 void post_register(Call *call) { enter(call, AuthKind::registration); }
 void post_login(Call *call) { enter(call, AuthKind::login); }
 
-static void logged_out(Hub *, StoreWrite *w) {
+static void note_end(Hub *h, const StoreWrite *w, Audit what) {
+    if (w->err == Err::ok) audit(what, address_of(w->address), model_user(&h->model, w->user)->name, "session %lld", static_cast<long long>(w->session_id));
+}
+
+static void logged_out(Hub *h, StoreWrite *w) {
+    note_end(h, w, Audit::logout);
     HttpRequest *r = http_pending(w->owner_id);
     if (!r) return;
-    if (w->err != Err::ok && w->err != Err::not_found) return http_respond_error(r, w->err);
+    if (w->err != Err::ok && w->err != Err::not_found) return answer_write_error(r, w);
     ScopedBuf cookie;
     put_cookie(cookie, r->tls, {});
     answer_empty(r, 204, buf_view(cookie));
@@ -88,6 +131,9 @@ static void logged_out(Hub *, StoreWrite *w) {
 
 static void end_session(Call *call, int64_t session, HubFinish finish) {
     StoreWrite *w = hub_write_new(WriteKind::session_end, call->user);
+    ScopedBuf address;
+    address_print(call->r->client, address);
+    w->address = arena_copy(w->arena, buf_view(address)); // for the log, when it is done
     w->user = call->user->id;
     w->session_id = session;
     hub_submit(web_hub, w, {.id = call->r->id}, finish);
@@ -114,7 +160,7 @@ void get_me(Call *call) {
 static void profile_changed(Hub *h, StoreWrite *w) {
     HttpRequest *r = http_pending(w->owner_id);
     if (!r) return;
-    if (w->err != Err::ok) return http_respond_error(r, w->err);
+    if (w->err != Err::ok) return answer_write_error(r, w);
     ScopedBuf json;
     put_user(json, model_user(&h->model, w->user), Eyes::own);
     answer_json(r, 200, json);
@@ -151,6 +197,7 @@ void patch_me(Call *call) {
 }
 
 static void password_changed(AuthTask *t) {
+    note_attempt(t);
     HttpRequest *r = http_pending(t->owner_id);
     if (!r) return;
     if (t->err == Err::ok) answer_empty(r, 204);
@@ -163,6 +210,7 @@ void post_password(Call *call) {
         return answer_error(call, Err::bad_request);
     AuthTask *t = attempt(call, AuthKind::password, password_changed);
     t->user = call->user;
+    t->name = arena_copy(t->arena, call->user->name);
     t->keep_session = call->session->id;
     t->password = arena_copy(t->arena, old_password);
     t->new_password = arena_copy(t->arena, new_password);
@@ -211,9 +259,14 @@ void get_sessions(Call *call) {
     answer_error(call, Err::unavailable);
 }
 
+static void session_ended(Hub *h, StoreWrite *w) {
+    note_end(h, w, Audit::session_end);
+    finish_empty(h, w);
+}
+
 void delete_session(Call *call) {
     if (!model_session_of(call->user, call->id)) return answer_error(call, Err::not_found);
-    end_session(call, call->id, finish_empty);
+    end_session(call, call->id, session_ended);
 }
 
 // --- who else there is

@@ -1,8 +1,9 @@
-// The API's front door. A request passes, in this order: the host, the route, the origin, the session, the rate, the body; then its handler.
+// The API's front door. A request passes, in this order: the host, the route, the session, the origin, the rate, the body; then its handler.
 #include "web/api.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "web/audit.h"
 #include "web/delay.h"
 
 #include <string.h>
@@ -56,13 +57,37 @@ void answer_json(HttpRequest *r, int status, const Buf &json, std::string_view e
 
 void answer_empty(HttpRequest *r, int status, std::string_view extra) { http_respond(r, {.status = status, .headers = extra}); }
 
-void answer_error(Call *call, Err err) { http_respond_error(call->r, err); }
+static const char *method_name(HttpMethod m) {
+    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ""};
+    return names[static_cast<int>(m)];
+}
+
+// Who asked for what others may, or sent a request that another site had made, is a matter for the log. A path holds names and numbers at most.
+static void note_refusal(const HttpRequest *r, const User *by, Err err) {
+    std::string_view who = by ? by->name : "", path = audit_cut(r->path), origin = audit_cut(http_header(r, "origin")), host = audit_cut(r->host);
+    const char *method = method_name(r->method);
+    auto bytes = static_cast<int>(path.size());
+    if (audit_is_forbidden(err)) audit(Audit::forbidden, r->client, who, "%s, %s %.*s", err_info(err).code, method, bytes, path.data());
+    else if (err == Err::bad_host) audit(Audit::host_refused, r->client, who, "Host %.*s", static_cast<int>(host.size()), host.data());
+    else if (err == Err::bad_origin && !r->origin_present) audit(Audit::origin_refused, r->client, who, "%s %.*s, no Origin", method, bytes, path.data());
+    else if (err == Err::bad_origin) audit(Audit::origin_refused, r->client, who, "%s %.*s, Origin %.*s", method, bytes, path.data(), static_cast<int>(origin.size()), origin.data());
+}
+
+void answer_error(Call *call, Err err) {
+    note_refusal(call->r, call->user, err);
+    http_respond_error(call->r, err);
+}
+
+void answer_write_error(HttpRequest *r, const StoreWrite *w) {
+    note_refusal(r, model_user(&web_hub->model, w->by), w->err);
+    http_respond_error(r, w->err);
+}
 
 void finish_empty(Hub *, StoreWrite *w) {
     HttpRequest *r = http_pending(w->owner_id);
     if (!r) return;
     if (w->err == Err::ok) answer_empty(r, 204);
-    else http_respond_error(r, w->err);
+    else answer_write_error(r, w);
 }
 
 void put_cookie(Buf &headers, bool tls, std::string_view token) {
@@ -172,11 +197,6 @@ static bool matches(const char *pattern, std::string_view path, Call *call) {
     return at == path.size();
 }
 
-static const char *method_name(HttpMethod m) {
-    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ""};
-    return names[static_cast<int>(m)];
-}
-
 // The route of a request. When the path is known and the method is not, answers 405; when the path is not, 404: then null.
 static const Route *find_route(Call *call) {
     HttpMethod wanted = call->r->method == HttpMethod::head ? HttpMethod::get : call->r->method;
@@ -221,11 +241,11 @@ static void dispatch(HttpRequest *r) {
     const Route *route = find_route(&call);
     if (!route) return;
     bool handshake = route->handler == get_socket, changes = route->method != HttpMethod::get, by_cookie;
-    if (handshake && r->origin_present && !r->origin_ok) return answer_error(&call, Err::bad_origin);
     call.session = who_asks(r, handshake, &by_cookie);
+    if (call.session) call.user = call.session->user;
+    if (handshake && r->origin_present && !r->origin_ok) return answer_error(&call, Err::bad_origin);
     if (changes && !origin_allowed(r, by_cookie)) return answer_error(&call, Err::bad_origin);
     if (call.session) {
-        call.user = call.session->user;
         uint64_t now = clock_ms();
         if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) return delay_until(r->id, now + wait, heard_again);
         session_touch(call.session);

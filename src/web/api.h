@@ -25,6 +25,8 @@ void session_touch(Session *session);
 // --- for handlers
 extern Hub *web_hub;
 void answer_error(Call *call, Err err);
+// The same for a write that was decided against.
+void answer_write_error(HttpRequest *r, const StoreWrite *w);
 // Answers with the object in `json`; extra: header lines.
 void answer_json(HttpRequest *r, int status, const Buf &json, std::string_view extra = {});
 void answer_empty(HttpRequest *r, int status, std::string_view extra = {});

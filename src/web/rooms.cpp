@@ -98,7 +98,7 @@ void get_rooms(Call *call) {
 static void answer_room(Hub *h, StoreWrite *w, int status) {
     HttpRequest *r = http_pending(w->owner_id);
     if (!r) return;
-    if (w->err != Err::ok) return http_respond_error(r, w->err);
+    if (w->err != Err::ok) return answer_write_error(r, w);
     const Room *room = model_room(&h->model, w->kind == WriteKind::room_add ? w->changes[0].room.id : w->room);
     ScopedBuf json;
     put_room(json, model_user(&h->model, w->by), room);

@@ -8,6 +8,7 @@
 #include "chat/protocol.h"
 #include "chat/seen.h"
 #include "web/api.h"
+#include "web/audit.h"
 #include "web/delay.h"
 
 #include <stdlib.h>
@@ -112,11 +113,13 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     }
     Conn *c = r->conn;
     bool resume = has_since && epoch == store_epoch(sockets_hub->store);
+    Address client = r->client;
     ws_accept(r, true);
     auto *s = static_cast<Socket *>(mem_zero(sizeof(Socket)));
     s->conn = c;
     s->id = conn_id(c);
     s->session = session;
+    s->client = client;
     s->next_of_user = static_cast<Socket *>(user->first_socket);
     user->first_socket = s;
     if (sockets_all_count == all_capacity) {
@@ -199,13 +202,23 @@ static void answer_error(Socket *s, uint32_t at_frame, Err err, std::string_view
     else socket_update_pause(s);
 }
 
+static void note_refusal(const Socket *s, Err err, const char *what, int64_t id) {
+    if (audit_is_forbidden(err)) audit(Audit::forbidden, s->client, s->reader.user->name, "%s, %s %lld", err_info(err).code, what, static_cast<long long>(id));
+}
+
 // A message, an edit or a deletion has been decided. What was committed has gone to everybody through the ring; here is what its author alone is told.
 static void decided(Hub *h, StoreWrite *w) {
     Socket *s = socket_of(w->owner_id);
+    if (hub_is_warning(w) && w->user_row.blocked)
+        audit(Audit::stop_words, s ? s->client : Address{}, model_user(&h->model, w->user)->name, "%u warnings", w->user_row.warnings);
     if (!s) return;
     s->asked_bytes -= static_cast<uint32_t>(w->owner_extra);
     socket_mark_dirty(s);
-    if (w->err != Err::ok) return answer_error(s, static_cast<uint32_t>(w->owner_extra >> 32), w->err, w->nonce, hub_ref(w));
+    if (w->err != Err::ok) {
+        bool is_post = w->kind == WriteKind::message_post || w->kind == WriteKind::message_refuse;
+        note_refusal(s, w->err, is_post ? "posting in room" : w->kind == WriteKind::message_edit ? "editing message" : "deleting message", is_post ? w->room : w->message);
+        return answer_error(s, static_cast<uint32_t>(w->owner_extra >> 32), w->err, w->nonce, hub_ref(w));
+    }
     ScopedBuf frame;
     if (hub_is_warning(w)) frame_warning(frame, w->user_row.warnings, w->limit, w->nonce, hub_ref(w));
     else if (w->is_repeat) frame_message(frame, &h->model, w->changes[0].message, true, hub_ref(w));
@@ -305,6 +318,8 @@ void socket_text(Conn *c, std::string_view message) {
     if (!socket_of(id)) return; // the answer did not fit: it has been closed
     if (err != Err::ok) {
         s->asked_bytes -= owed;
+        bool is_change = q.kind == RequestKind::edit || q.kind == RequestKind::del;
+        note_refusal(s, err, is_change ? "changing message" : "a request about room", is_change ? q.id : q.room);
         return answer_error(s, s->frames, err, q.nonce, q.ref, retry_after_s);
     }
     socket_update_pause(s);

@@ -18,6 +18,7 @@ struct Socket {
     bool slowed;                // over the request rate; meanwhile it is not read
     bool crowded;               // in `crowded_list`: the store has too much to do; meanwhile it is not read
     bool newcomer;              // went live a moment ago: has its turn behind the others
+    Address client;             // for the log: at the handshake a proxy may have named it
     Reader reader;
 };
 static_assert(sizeof(Socket) + 320 <= 512, "an idle socket is to cost at most 1 KB in all: 512 for the connection's state and this");
