@@ -315,6 +315,15 @@ static void put_whom(Program &p, uint32_t number, uint32_t whom) {
     put(p, same, whom, to(Verdict::allow), to(Verdict::refuse));
 }
 
+// The thread that calls may give way to others (base/worker): of no other thread, process or user.
+static void put_priority(Program &p) {
+    put(p, same, __NR_setpriority, 0, 4);
+    put_argument(p, 0);
+    put(p, same, PRIO_PROCESS, 0, to(Verdict::refuse));
+    put_argument(p, 1);
+    put(p, same, 0, to(Verdict::allow), to(Verdict::refuse));
+}
+
 // The numbers from here to the next range's have one answer. In order, and halved at each jump: the kernel runs the filter once for each call there is when it
 // takes it, and once for each call that is made if it is an older one, and a list of a hundred in a row was a tenth of a millisecond of each start.
 struct Range {
@@ -376,7 +385,7 @@ static void build(Program &p) {
     put(p, load, offsetof(seccomp_data, nr));
     static Ranges numbers, ranges;
     static const uint32_t calls_looked_at[] = {
-        __NR_clone, __NR_ioctl, __NR_tgkill, __NR_tkill, __NR_prlimit64, __NR_mprotect, mmap_number,
+        __NR_clone, __NR_ioctl, __NR_tgkill, __NR_tkill, __NR_prlimit64, __NR_setpriority, __NR_mprotect, mmap_number,
     };
     numbers.count = 0;
     say(numbers, calls_allowed, sizeof calls_allowed / sizeof *calls_allowed, Verdict::allow);
@@ -397,6 +406,7 @@ static void build(Program &p) {
     auto self = static_cast<uint32_t>(getpid());
     put_whom(p, __NR_tgkill, self);
     put_whom(p, __NR_tkill, self);
+    put_priority(p);
     put_whom(p, __NR_prlimit64, 0); // the limits of another process can end it: no more processor time, no more files
     put_no_code(p, __NR_mprotect);
     put_no_code(p, mmap_number);

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/worker.h"
 #include "chat/auth.h"
 #include "greeting.h"
 #include "memory_bound.h"
@@ -50,8 +51,8 @@ static void go_round(uv_idle_t *) {}
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return !a || (b && b < a) ? b : a; }
 
-// Who stood at the port before the loop began to turn is accepted, read and answered in the first turns. The invitation is written after them: its commit is
-// the disk's time, and a quarter of a millisecond of the processor's.
+// Who stood at the port before the loop began to turn is accepted, read and answered in the first turns. After them come the threads, and the invitation, whose
+// commit is the disk's time and a quarter of a millisecond of the processor's.
 static uint32_t turns_before_greeting = 4;
 static void greet();
 
@@ -165,7 +166,7 @@ static bool start_chat(Words *words, Buf *error) {
         return false;
     }
     if (!auth_start(&hub, &loop, auth_options(options), hash_threads())) {
-        buf_add(*error, "no thread for passwords could start: is the memory limit too low?");
+        buf_add(*error, "there is no memory for the thread that hashes passwords");
         return false;
     }
     return true;
@@ -268,7 +269,16 @@ static void invited(Hub *, StoreWrite *w) {
     memory_wipe({admin_invite, sizeof admin_invite});
 }
 
-static void greet() { auth_make_admin_invite(admin_invite, invited); }
+static void stop_begin(const char *why);
+
+static void greet() {
+    if (!workers_begin()) {
+        fprintf(stderr, "chatterbox: no thread could be started: is the memory limit too low?\n");
+        exit_status = 1;
+        return stop_begin("a start without threads");
+    }
+    auth_make_admin_invite(admin_invite, invited);
+}
 
 // --- stopping: stop accepting and reading; commit what waits and send the results; close; end
 

@@ -1,4 +1,4 @@
-// Worker threads. Owns its threads, its queue's list and the async handle; jobs belong to their owners. The lists are guarded by one mutex,
+// Worker threads. Owns the list of workers, and each its threads, its queue's list and the async handle; jobs belong to their owners. The lists are guarded by one mutex,
 // held for a few instructions; `outstanding` and all calls of the header belong to the loop thread.
 #include "base/worker.h"
 
@@ -44,14 +44,14 @@ struct Worker {
     uv_async_t async;
     uv_mutex_t mutex;
     uv_cond_t wake; // a job, or the end
-    uv_cond_t room; // results have been taken, a thread is ready, or the end
+    uv_cond_t room; // results have been taken, or the end
+    Worker *next;         // of all that there are
     uv_thread_t *threads;
-    unsigned threads_count;
+    unsigned threads_max, threads_count;
     uint32_t queue_max;
-    int nice;
+    int nice;             // of its threads, not of the process; 0: as the process
     uint32_t outstanding; // submitted and not yet completed; while there are any, the loop is kept alive
     uint32_t waiting;     // guarded by the mutex from here on
-    uint32_t threads_ready;
     bool stopping;
     JobList queue;
     JobList finished;
@@ -60,13 +60,13 @@ struct Worker {
 
 namespace {
 
+Worker *workers;
+
 void worker_run(void *argument) {
     Worker *worker = (Worker *)argument;
-    // Of one thread alone, as Linux has it; where it is refused the work is done all the same.
-    if (worker->nice != 0) (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + worker->nice);
+    // Of this thread alone, as Linux has it; where it is refused the work is done all the same.
+    if (worker->nice != 0) (void)setpriority(PRIO_PROCESS, 0, worker->nice);
     uv_mutex_lock(&worker->mutex);
-    worker->threads_ready++;
-    uv_cond_broadcast(&worker->room);
     for (;;) {
         // Whatever waits in the queue is small; what comes of it need not be, and the loop may be slower than the threads.
         if (worker->finished_count >= finished_max && !worker->stopping) {
@@ -115,6 +115,17 @@ void worker_on_async(uv_async_t *async) {
     if (!worker_complete((Worker *)async->data, completions_us_max)) uv_async_send(async);
 }
 
+bool worker_begin(Worker *worker) {
+    uv_thread_options_t options = {};
+    options.flags = UV_THREAD_HAS_STACK_SIZE;
+    options.stack_size = stack_bytes;
+    while (worker->threads_count < worker->threads_max) {
+        if (uv_thread_create_ex(&worker->threads[worker->threads_count], &options, worker_run, worker) != 0) return false;
+        worker->threads_count++;
+    }
+    return true;
+}
+
 void worker_on_closed(uv_handle_t *handle) {
     Worker *worker = (Worker *)handle->data;
     uv_cond_destroy(&worker->wake);
@@ -130,7 +141,8 @@ Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int 
     CB_ASSERT(threads >= 1);
     Worker *worker = (Worker *)mem_zero(sizeof(Worker));
     worker->queue_max = queue_max;
-    worker->nice = nice;
+    worker->nice = nice != 0 ? getpriority(PRIO_PROCESS, 0) + nice : 0;
+    worker->threads_max = threads;
     worker->threads = (uv_thread_t *)mem_zero(threads * sizeof(uv_thread_t));
     bool mutex_made = uv_mutex_init(&worker->mutex) == 0;
     bool wake_made = mutex_made && uv_cond_init(&worker->wake) == 0;
@@ -145,25 +157,20 @@ Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int 
     }
     worker->async.data = worker;
     uv_unref((uv_handle_t *)&worker->async);
-    uv_thread_options_t options = {};
-    options.flags = UV_THREAD_HAS_STACK_SIZE;
-    options.stack_size = stack_bytes;
-    while (worker->threads_count < threads) {
-        if (uv_thread_create_ex(&worker->threads[worker->threads_count], &options, worker_run, worker) != 0) {
-            worker_stop(worker);
-            return nullptr;
-        }
-        worker->threads_count++;
-    }
-    // Whoever confines the process afterwards takes the right to change priorities from all threads.
-    uv_mutex_lock(&worker->mutex);
-    while (nice != 0 && worker->threads_ready < threads) uv_cond_wait(&worker->room, &worker->mutex);
-    uv_mutex_unlock(&worker->mutex);
-    return worker;
+    worker->next = workers;
+    return workers = worker;
+}
+
+bool workers_begin() {
+    for (Worker *worker = workers; worker; worker = worker->next)
+        if (!worker_begin(worker)) return false;
+    return true;
 }
 
 bool worker_submit(Worker *worker, Job *job) {
     CB_ASSERT(job->work != nullptr && job->done != nullptr);
+    // Fewer than wanted can do the work too.
+    if (!worker_begin(worker) && worker->threads_count == 0) return false;
     uv_mutex_lock(&worker->mutex);
     bool taken = !worker->stopping && worker->waiting < worker->queue_max;
     if (taken) {
@@ -185,6 +192,9 @@ uint32_t worker_waiting(const Worker *worker) {
 }
 
 void worker_stop(Worker *worker) {
+    Worker **at = &workers;
+    while (*at != worker) at = &(*at)->next;
+    *at = worker->next;
     uv_mutex_lock(&worker->mutex);
     worker->stopping = true;
     uv_cond_broadcast(&worker->wake);

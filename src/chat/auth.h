@@ -10,7 +10,7 @@ struct AuthOptions {
     uint32_t login_rate = 10;       // a minute for each (address, name); 0: no limit, and none for each address either
 };
 
-// threads: how many passwords are hashed at once, each with password_memory_kib. False when no thread could start.
+// threads: how many passwords are hashed at once, each with password_memory_kib. False when there is no memory for it.
 [[nodiscard]] bool auth_start(Hub *h, uv_loop_s *loop, const AuthOptions &options, unsigned threads);
 void auth_set_options(const AuthOptions &options);
 // Waits for the hashes that are being made; those that wait are given up (`unavailable`), so that a flood of logins does not hold up the end.

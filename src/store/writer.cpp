@@ -323,8 +323,9 @@ static void batch_start(Store *s, bool is_checkpoint) {
     b->job.work = job_work;
     b->job.done = job_done;
     if (is_checkpoint) s->is_log_copied = false;
-    bool is_taken = worker_submit(s->writer, &b->job);
-    CB_ASSERT(is_taken); // one at a time, and its queue holds more
+    if (worker_submit(s->writer, &b->job)) return;
+    job_work(&b->job); // no thread can be started: the loop has to wait
+    job_done(&b->job);
 }
 
 void store_turn(Store *s, uint32_t worth_us) {

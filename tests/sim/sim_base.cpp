@@ -74,6 +74,8 @@ Worker *worker_start(uv_loop_s *, unsigned, uint32_t queue_max, int) {
     return the_worker = w;
 }
 
+bool workers_begin() { return true; }
+
 bool worker_submit(Worker *w, Job *job) {
     if (w->waiting >= w->most) return false;
     job->next = nullptr;

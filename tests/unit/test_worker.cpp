@@ -1,6 +1,7 @@
 // Worker: jobs in order, completions on the loop's thread, the bound of the queue, stopping with work left.
 #include "unit.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -46,6 +47,33 @@ static void number_jobs(Numbered *jobs, int count) {
 static void close_all(uv_loop_t *loop) {
     assert_int_equal(uv_run(loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(loop), 0);
+}
+
+static int threads_now() {
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    while (readdir(tasks)) count++;
+    closedir(tasks);
+    return count;
+}
+
+static void threads_start_with_the_first_job_or_when_told(void **) {
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    int before = threads_now();
+    Worker *one = worker_start(&loop, 1, 1), *two = worker_start(&loop, 2, 1);
+    assert_int_equal(threads_now(), before);
+    Job job;
+    job.work = job.done = [](Job *) {};
+    assert_true(worker_submit(one, &job));
+    assert_int_equal(threads_now(), before + 1);
+    assert_true(workers_begin());
+    assert_true(workers_begin());
+    assert_int_equal(threads_now(), before + 3);
+    worker_stop(one);
+    worker_stop(two);
+    close_all(&loop);
+    assert_int_equal(threads_now(), before);
 }
 
 struct Priority : Job {
@@ -191,7 +219,7 @@ static void a_completion_may_submit(void **) {
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_keeps_the_order),
-        cmocka_unit_test(threads_may_give_way), cmocka_unit_test(many_threads_do_each_once), cmocka_unit_test(a_full_queue_refuses),
+        cmocka_unit_test(threads_start_with_the_first_job_or_when_told), cmocka_unit_test(threads_may_give_way), cmocka_unit_test(many_threads_do_each_once), cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(stopping_finishes_what_is_queued), cmocka_unit_test(a_completion_may_submit),
     };
     return cmocka_run_group_tests_name("worker", tests, nullptr, nullptr);
