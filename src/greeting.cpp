@@ -2,12 +2,17 @@
 #include "greeting.h"
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "qr.h"
 #include "version.h"
 
+#include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+constexpr size_t invite_line_bytes = 512;
 
 static bool is_any(const Address &a) {
     static const uint8_t any6[16] = {}, any4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
@@ -56,6 +61,20 @@ void greeting_look(const Options *options) {
     }
 }
 
+// Past the library, whose buffer would keep the secret for as long as the server runs.
+static void print_invite(std::string_view base, const char *invite) {
+    SecretBuf lines(invite_line_bytes);
+    buf_printf(lines, "No administrator yet. Whoever opens this link and registers becomes one (it works once, until the next start):\n  %.*s/register#invite=%s\n",
+               static_cast<int>(base.size()), base.data(), invite);
+    fflush(stdout);
+    for (std::string_view rest = buf_view(lines); !rest.empty();) {
+        ssize_t n = write(STDOUT_FILENO, rest.data(), rest.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return;
+        rest.remove_prefix(static_cast<size_t>(n));
+    }
+}
+
 void greeting_print(const Options *options, const Hub *hub, const char *invite) {
     if (strcmp(options->name, "ChatterBox") != 0) printf("%s: ", options->name);
     printf("ChatterBox %s, data in %s, %u account%s\n", CB_VERSION, options->data, hub->model.users_count, hub->model.users_count == 1 ? "" : "s");
@@ -68,8 +87,7 @@ void greeting_print(const Options *options, const Hub *hub, const char *invite) 
         ScopedBuf base;
         if (best.len) buf_add(base, buf_view(best));
         else greeting_address(options->listen[0], base);
-        printf("No administrator yet. Whoever opens this link and registers becomes one (it works once, until the next start):\n  %.*s/register#invite=%s\n",
-               static_cast<int>(base.len), base.data, invite);
+        print_invite(buf_view(base), invite);
     }
     for (uint32_t i = 0; i < options->listen_count; i++) {
         ScopedBuf place;

@@ -98,6 +98,18 @@ bool equal_constant_time(const void *a, const void *b, size_t n) { return sodium
 
 void memory_wipe(std::string_view bytes) { sodium_memzero(const_cast<char *>(bytes.data()), bytes.size()); }
 
+void secret_add(Buf &b, std::string_view bytes) {
+    if (bytes.size() > b.cap - b.len) {
+        Buf larger;
+        buf_reserve(larger, b.len + bytes.size());
+        buf_add(larger, buf_view(b));
+        memory_wipe(buf_view(b));
+        buf_free(b);
+        b = larger;
+    }
+    buf_add(b, bytes);
+}
+
 void base64_encode(const void *bytes, size_t n, Buf &out) { base64(bytes, n, sodium_base64_VARIANT_ORIGINAL, out); }
 void base64url_encode(const void *bytes, size_t n, Buf &out) { base64(bytes, n, sodium_base64_VARIANT_URLSAFE_NO_PADDING, out); }
 

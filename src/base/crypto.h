@@ -19,6 +19,18 @@ void token_hash(std::string_view token, unsigned char out[hash_bytes]); // what 
 uint64_t keyed_hash(std::string_view bytes);
 bool equal_constant_time(const void *a, const void *b, size_t n);
 void memory_wipe(std::string_view bytes);                     // overwrites a secret that is not needed any more
+void secret_add(Buf &b, std::string_view bytes);              // buf_add, and where the memory has to move, what was there is overwritten
+
+// A Buf that is overwritten and freed at the end of its scope. It has room from the start for what is to come, since to grow would leave a copy behind.
+struct SecretBuf : Buf {
+    explicit SecretBuf(size_t room) { buf_reserve(*this, room); }
+    SecretBuf(const SecretBuf &) = delete;
+    SecretBuf &operator=(const SecretBuf &) = delete;
+    ~SecretBuf() {
+        memory_wipe({data, cap});
+        buf_free(*this);
+    }
+};
 void base64_encode(const void *bytes, size_t n, Buf &out);
 void base64url_encode(const void *bytes, size_t n, Buf &out);   // without padding
 void sha1(std::string_view bytes, unsigned char out[20]);       // RFC 3174

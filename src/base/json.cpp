@@ -87,6 +87,7 @@ struct Parsed {
 };
 alignas(Parsed) char parsed_place[sizeof(Parsed)];
 Parsed *parsed = nullptr;
+std::string_view parsed_text; // the copy, in the first chunk or in one of its own
 
 // Controls that are no JSON anywhere, and that RapidJSON would not refuse: a NUL looks like the end of the text to the stream, and where it takes a string in
 // steps of 16 bytes it lets 0x1a to 0x1f pass (1.1.0 compares with 0x19).
@@ -103,10 +104,12 @@ const Value *value_of(JsonRef ref) { return (const Value *)ref.value; }
 JsonRef json_parse(std::string_view text) {
     if (parsed != nullptr) parsed->~Parsed();
     parsed = new (parsed_place) Parsed;
+    parsed_text = {};
     if (text.empty() || has_odd_control(text)) return {};
     char *copy = (char *)parsed->pool.Malloc(text.size() + simd_bytes);
     memcpy(copy, text.data(), text.size());
     memset(copy + text.size(), 0, simd_bytes);
+    parsed_text = {copy, text.size()};
     Generator generator{copy, text.size()};
     parsed->document.Populate(generator);
     if (!parsed->document.IsObject()) return {}; // null after an error, or another kind of value
@@ -114,9 +117,10 @@ JsonRef json_parse(std::string_view text) {
 }
 
 void json_forget() {
+    memory_wipe(parsed_text);
+    parsed_text = {};
     if (parsed != nullptr) parsed->~Parsed();
     parsed = nullptr;
-    memory_wipe({first_chunk, sizeof first_chunk});
 }
 
 JsonRef json_get(JsonRef object, const char *key) {

@@ -296,6 +296,7 @@ void auth_make_admin_invite(char token[33], HubFinish finish_write) {
         unsigned char random[16];
         random_bytes(random, sizeof random);
         for (unsigned i = 0; i < sizeof random; i++) snprintf(token + 2 * i, 3, "%02x", random[i]);
+        memory_wipe({reinterpret_cast<const char *>(random), sizeof random});
         token_hash(token, w->token_hash);
     }
     hub_submit(hub, w, {}, finish_write);

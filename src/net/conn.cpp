@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/metrics.h"
 #include "net/deflate.h"
 
@@ -187,6 +188,7 @@ void conn_end(Conn *c) {
     http_free(c);
     ws_free(c);
     buf_free(c->queue);
+    memory_wipe(buf_view(c->held)); // it may be a request
     buf_free(c->held);
     budget_note(c); // what is under way is libuv's until it says so
     if (c->sent != nullptr) { // a test's, without a handle

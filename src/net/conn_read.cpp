@@ -167,6 +167,7 @@ void conn_pause(Conn *c, bool paused) {
 void conn_hang_up(Conn *c) {
     CB_ASSERT(c->out == nullptr);
     conn_enter(c, ConnState::draining);
+    memory_wipe(buf_view(c->held)); // it may be a request
     buf_free(c->held);
     c->held_at = 0;
     http_free(c);

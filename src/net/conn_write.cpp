@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/crypto.h"
 #include "base/metrics.h"
 
 namespace {
@@ -39,12 +40,18 @@ ssize_t try_write(Conn *c, uv_buf_t *bufs, unsigned count) {
     return (ssize_t)(c->sent->len - before);
 }
 
+void out_free(Conn *c, Out *out) {
+    c->out = nullptr;
+    bool is_answer = c->state != ConnState::socket && c->state != ConnState::closing;
+    if (is_answer) memory_wipe(buf_view(out->owned)); // it may hold a token
+    buf_free(out->owned);
+    free(out);
+}
+
 void write_done(uv_write_t *req, int status) {
     Out *out = (Out *)req->data;
     Conn *c = out->conn;
-    c->out = nullptr;
-    buf_free(out->owned);
-    free(out);
+    out_free(c, out);
     budget_note(c);
     if (c->state == ConnState::gone) return;
     if (status != 0) return conn_end(c);
@@ -72,9 +79,7 @@ void write_rest(Conn *c, Buf owned, size_t from, std::string_view still, size_t 
     unsigned first = from == owned.len ? 1 : 0, count = still.empty() ? 1 : 2;
     CB_ASSERT(first < count);
     if (uv_write(&out->req, &c->stream, bufs + first, count - first, write_done) != 0) {
-        c->out = nullptr;
-        buf_free(out->owned);
-        free(out);
+        out_free(c, out);
         conn_end_soon(c);
     }
     budget_note(c);

@@ -100,7 +100,7 @@ int on_body(llhttp_t *p, const char *at, size_t len) {
     in->data_end = at + len;
     in->before = 0;
     if (in->body.len + len > http_body_bytes_max) return http_in_refuse(in, Err::too_large);
-    buf_add(in->body, {at, len});
+    secret_add(in->body, {at, len});
     return 0;
 }
 
@@ -220,7 +220,7 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
         http_in_refuse(in, first_line ? Err::target_too_long : Err::head_too_large);
         return len;
     }
-    buf_add(in->head, {data + kept, i - kept});
+    secret_add(in->head, {data + kept, i - kept});
     return i;
 }
 
@@ -305,6 +305,7 @@ void http_free(Conn *c) {
     c->http = nullptr;
     memory_wipe(buf_view(in->head)); // tokens, and passwords
     memory_wipe(buf_view(in->body));
+    memory_wipe(buf_view(in->cookies));
     buf_free(in->body);
     buf_free(in->cookies);
     if (spare == nullptr && in->head.cap <= spare_head_bytes_max) {

@@ -6,12 +6,15 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "net/http_internal.h"
 
 namespace {
+
+constexpr size_t own_lines_bytes = 2048; // of a head: more than it has without the lines that the answer brings
 
 struct Reason {
     int status;
@@ -77,6 +80,7 @@ void send(Conn *c, const HttpRequest *r, const HttpAnswer &answer, bool close) {
     bool body_sent = !bodiless && !(r != nullptr && r->method == HttpMethod::head);
     Buf &out = net.answer_head; // heads are small: the memory is kept
     buf_clear(out);
+    buf_reserve(out, own_lines_bytes + answer.headers.size()); // to grow with a cookie in it would leave a copy behind
     buf_add(out, "HTTP/1.1 ");
     buf_add_uint(out, (uint64_t)answer.status);
     buf_add_char(out, ' ');
@@ -107,7 +111,9 @@ void send(Conn *c, const HttpRequest *r, const HttpAnswer &answer, bool close) {
     c->answer_bytes = (uint32_t)(out.len + body.size());
     c->progress_ms = net_now();
     conn_enter(c, ConnState::answer);
-    if (conn_send(c, buf_view(out), body, answer.body_is_static)) http_answer_done(c);
+    bool sent = conn_send(c, buf_view(out), body, answer.body_is_static);
+    if (!answer.headers.empty()) memory_wipe(buf_view(out)); // a cookie may be in it
+    if (sent) http_answer_done(c);
 }
 
 void error_body(Buf &out, Err err, const char *sentence) {

@@ -5,6 +5,7 @@
 
 #include <charconv>
 
+#include "base/crypto.h"
 #include "base/unicode.h"
 #include "net/http_internal.h"
 
@@ -269,8 +270,8 @@ void join_cookies(HttpIn *in) {
     for (uint32_t i = 0; i < in->request.headers_count; i++) {
         const Field &f = in->fields[i];
         if (http_text(in, f.name, f.name_len) != "cookie") continue;
-        if (in->cookies.len > 0) buf_add(in->cookies, "; ");
-        buf_add(in->cookies, http_text(in, f.value, f.value_len));
+        if (in->cookies.len > 0) secret_add(in->cookies, "; ");
+        secret_add(in->cookies, http_text(in, f.value, f.value_len));
     }
 }
 

@@ -1,5 +1,6 @@
 // Accounts: registering, logging in and out, oneself, one's sessions, and who else there is.
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/unicode.h"
 #include "chat/protocol.h"
 #include "chat/rules.h"
@@ -10,6 +11,8 @@
 #include <string.h>
 
 constexpr size_t agent_bytes_max = 200;
+constexpr size_t own_json_bytes = 4096;   // one's own profile and a token: names and the status are 1 KiB at most
+constexpr size_t cookie_line_bytes = 256;
 
 // --- registering and logging in
 
@@ -64,7 +67,7 @@ static void logged_in(AuthTask *t) {
     HttpRequest *r = http_pending(t->owner_id);
     if (!r) return;
     if (t->err != Err::ok) return answer_attempt(r, t);
-    ScopedBuf json, cookie;
+    SecretBuf json(own_json_bytes), cookie(cookie_line_bytes);
     JsonWriter w{.out = &json};
     json_begin(w, '{');
     json_field(w, "token", t->token);
@@ -101,8 +104,10 @@ static void enter(Call *call, AuthKind kind) {
     JsonRef invited = json_get(call->body, "invite");
     bool has_invite = invited && !json_is_null(invited);
     if (!json_string(json_get(call->body, "username"), &name) || !json_string(json_get(call->body, "password"), &password) ||
-        (has_invite && !json_string(invited, &invite)))
+        (has_invite && !json_string(invited, &invite))) {
+        json_forget();
         return answer_error(call, Err::bad_request);
+    }
     AuthTask *t = attempt(call, kind, logged_in);
     t->name = arena_copy(t->arena, name);
     t->password = arena_copy(t->arena, password);
@@ -206,8 +211,10 @@ static void password_changed(AuthTask *t) {
 
 void post_password(Call *call) {
     std::string_view old_password, new_password;
-    if (!json_string(json_get(call->body, "old"), &old_password) || !json_string(json_get(call->body, "new"), &new_password))
+    if (!json_string(json_get(call->body, "old"), &old_password) || !json_string(json_get(call->body, "new"), &new_password)) {
+        json_forget();
         return answer_error(call, Err::bad_request);
+    }
     AuthTask *t = attempt(call, AuthKind::password, password_changed);
     t->user = call->user;
     t->name = arena_copy(t->arena, call->user->name);

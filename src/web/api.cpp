@@ -2,6 +2,7 @@
 #include "web/api.h"
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/metrics.h"
 #include "web/audit.h"
 #include "web/delay.h"
@@ -137,7 +138,7 @@ static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
     std::string_view header = http_header(r, "authorization");
     if (header.size() > 7 && strncasecmp(header.data(), "Bearer ", 7) == 0) return model_session(&web_hub->model, header.substr(header.find_first_not_of(' ', 7)));
     if (handshake) {
-        ScopedBuf token;
+        SecretBuf token(uuid_chars);
         if (http_query(r, "token", token)) return model_session(&web_hub->model, buf_view(token));
     }
     size_t at = 0;
@@ -258,7 +259,10 @@ static void dispatch(HttpRequest *r) {
     if (route->flags & takes_json) {
         if (r->body.empty() && !is_json(http_header(r, "content-type"))) return answer_error(&call, Err::bad_type);
         call.body = json_parse(r->body);
-        if (!call.body) return answer_error(&call, Err::bad_json);
+        if (!call.body) {
+            json_forget(); // a comma too many, and a password in it
+            return answer_error(&call, Err::bad_json);
+        }
     }
     if (call.session) conn_set_authenticated(r->conn);
     route->handler(&call);

@@ -165,9 +165,27 @@ static void says_when_there_is_no_memory(void **) {
     assert_false(password_hash("x", (uint64_t)1 << 50, 1, hash));
 }
 
+// What has been moved away from cannot be looked at; that all is there afterwards can.
+static void secrets_are_gathered_whole(void **) {
+    ScopedBuf gathered, expected;
+    for (int i = 0; i < 300; i++) {
+        char piece[8];
+        int length = snprintf(piece, sizeof piece, "%d,", i);
+        secret_add(gathered, {piece, (size_t)length});
+        buf_add(expected, {piece, (size_t)length});
+        check_text(buf_view(gathered), buf_view(expected), piece);
+    }
+    secret_add(gathered, {});
+    memory_wipe(buf_view(gathered));
+    for (char c : buf_view(gathered)) assert_int_equal(c, 0);
+    SecretBuf room(100);
+    assert_true(room.cap >= 100 && room.len == 0);
+}
+
 int main() {
     if (!crypto_start()) return 1;
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(secrets_are_gathered_whole),
         cmocka_unit_test(sha1_vectors),      cmocka_unit_test(base64_vectors),          cmocka_unit_test(token_hash_is_blake2b),
         cmocka_unit_test(makes_uuids),       cmocka_unit_test(random_covers_its_range), cmocka_unit_test(keyed_hash_is_the_process_own),
         cmocka_unit_test(compares),          cmocka_unit_test(hashes_passwords),        cmocka_unit_test(says_when_there_is_no_memory),
