@@ -145,7 +145,7 @@ static bool is_allowed(uv_pipe_t *pipe, uid_t *uid) {
 
 static void on_connection(Listener *l) {
     auto *c = static_cast<ControlConn *>(mem_zero(sizeof(ControlConn)));
-    uv_pipe_init(l->stream.loop, &c->pipe, 0);
+    uv_pipe_init(l->loop, &c->pipe, 0);
     ControlConn **place = nullptr;
     for (ControlConn *&p : conns)
         if (!p) place = &p;

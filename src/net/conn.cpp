@@ -15,6 +15,8 @@ Net net;
 
 namespace {
 
+// Who has gone keeps a slot until libuv has let go of the handle, and who comes has one before it is known whether somebody goes for it.
+constexpr uint32_t leaving_slots = 64;
 constexpr uint32_t slots_first = 256;
 
 uv_idle_t work_handle; // runs while something has been put off; its being active makes the next turn come at once
@@ -65,7 +67,7 @@ void net_start(uv_loop_s *loop, const NetOptions &options, const NetHandlers &ha
     net.options = options;
     net.room_at = options.held_bytes_max / 4 * 3;
     net.handlers = handlers;
-    net.slots_max = options.connections_max + options.refused_max;
+    net.slots_max = options.connections_max + options.refused_max + leaving_slots;
     net.read_buffer = (char *)mem_alloc(read_buffer_bytes);
     uv_idle_init(loop, &work_handle);
     uv_prepare_init(loop, &turn_handle);
@@ -183,6 +185,7 @@ void conn_end(Conn *c) {
     accept_forget(c);
     deadline_disarm(c);
     net.open--;
+    net.refused -= c->refused;
     metric_sub(Metric::connections_open);
     if (was_socket) conn_tell_closed(c);
     http_free(c);
@@ -228,7 +231,7 @@ void conn_work() {
     net.todo = net.todo_last = nullptr;
     if (!net.stopping) {
         uv_idle_stop(&work_handle);
-        turn_begin_us = 0; // this is the first of a turn's work
+        turn_begin_us = clock_us(); // this is the first of a turn's work
         accept_go_on();
     }
     uint64_t begin_us = clock_us();

@@ -67,7 +67,7 @@ bool room_for(Conn *c) {
         if (count->oldest == nullptr) return false;
         conn_end(count->oldest);
     }
-    if (net.open > net.options.connections_max) {
+    if (net.open - net.refused > net.options.connections_max) {
         if (net.oldest == nullptr) return false;
         conn_end(net.oldest);
     }
@@ -89,7 +89,7 @@ void take(Conn *c) {
     accept_admit(c);
 }
 
-// Even the places of those who get a refusal are taken: taken off the backlog and closed. For that any stream will do.
+// Not even a slot is free, since many have just gone: taken off the backlog and closed. For that any stream will do.
 void turn_away(uv_stream_t *listener) {
     uv_pipe_t *guest = (uv_pipe_t *)mem_zero(sizeof *guest);
     uv_pipe_init(net.loop, guest, 0);
@@ -140,10 +140,13 @@ void accept_spare_one() {
 
 void accept_admit(Conn *c) {
     count_in(c);
-    bool room = room_for(c);
-    conn_start(c);
-    if (room) return;
+    if (room_for(c)) return conn_start(c);
     metric_add(Metric::connections_refused);
+    if (net.refused == net.options.refused_max) return conn_end(c);
+    accept_forget(c);
+    c->refused = true;
+    net.refused++;
+    conn_start(c);
     http_refuse(c);
 }
 

@@ -70,6 +70,7 @@ struct Conn {
     bool hang_up : 1; // shut our side when all is sent
     bool fresh : 1;   // no request yet
     bool answer_closes : 1;
+    bool refused : 1; // one too many: it lingers until it has read that, and takes nobody's place
     void *owner;
     HttpIn *http;
     WsIn *ws;
@@ -114,6 +115,7 @@ struct Net {
     uint32_t slots_room; // of the three lists; doubled when it is used up
     uint32_t slots_max;
     uint32_t open;         // connections not gone
+    uint32_t refused;      // of those
     uint32_t handles;      // of this module, not yet closed
     Conn *oldest, *newest; // list_all
     Conn *todo, *todo_last;

@@ -1,11 +1,10 @@
-// Listeners: binding, resting, the end. Their sockets are bound once, early, when that is still allowed (sandbox.cpp); each handle of libuv's is on a descriptor of its
-// own, so that it can go and the socket stays. Owns nothing but what it hands out. Loop thread only.
+// Listeners: binding, resting, the end. Their sockets are bound once, early, when that is still allowed (sandbox.cpp); libuv's handle is on a descriptor of its own, so
+// that it can go and the socket stays. Owns nothing but what it hands out. Loop thread only.
 #include "net/conn_listen.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -48,27 +47,32 @@ void somebody_comes(uv_stream_t *stream, int status) {
     Listener *l = (Listener *)stream->data;
     if (status == 0) return l->guest(l);
     static uint64_t said_ms;
-    uint64_t now_ms = uv_now(stream->loop);
+    uint64_t now_ms = uv_now(l->loop);
     if (said_ms == 0 || now_ms - said_ms > 60'000) log_warn("newcomers wait: %s; is the limit on open files too low?", uv_strerror(status));
     said_ms = now_ms;
     accept_spare_one();
     fall_asleep(l);
 }
 
+void take_handle(Listener *l) {
+    if (l->is_unix) uv_pipe_init(l->loop, &l->pipe, 0);
+    else uv_tcp_init(l->loop, &l->tcp);
+    reserve_forget(l->loop);
+    l->handle.data = l;
+    l->handles++;
+    l->is_awake = true;
+}
+
+int hear(Listener *l) { return uv_listen(&l->stream, backlog, somebody_comes); }
+
 // Needs no right to make or to bind a socket.
 int wake(Listener *l) {
     int fd = fcntl(l->socket, F_DUPFD_CLOEXEC, 3);
     if (fd < 0) return -errno;
-    if (l->is_unix) uv_pipe_init(l->rest.loop, &l->pipe, 0);
-    else uv_tcp_init(l->rest.loop, &l->tcp);
-    l->handle.data = l;
-    l->handles++;
-    l->is_awake = true;
+    take_handle(l);
     int failed = l->is_unix ? uv_pipe_open(&l->pipe, fd) : uv_tcp_open(&l->tcp, fd);
     if (failed) close(fd);
-    else failed = uv_listen(&l->stream, backlog, somebody_comes);
-    reserve_forget(l->rest.loop);
-    return failed;
+    return failed ? failed : hear(l);
 }
 
 void rest_over(uv_timer_t *timer) {
@@ -112,43 +116,37 @@ int bind_unix(Listener *l, const char *path, mode_t mode) {
 }
 
 int bind_tcp(Listener *l, const ListenAddress &where, uint16_t *port) {
-    union {
-        sockaddr any;
-        sockaddr_in v4;
-        sockaddr_in6 v6;
-    } sa = {};
+    sockaddr_storage sa = {};
     Buf text;
     address_print(where.address, text);
     buf_add_char(text, 0);
-    int r = strchr(text.data, ':') != nullptr ? uv_ip6_addr(text.data, where.port, &sa.v6) : uv_ip4_addr(text.data, where.port, &sa.v4);
+    int r = strchr(text.data, ':') != nullptr ? uv_ip6_addr(text.data, where.port, (sockaddr_in6 *)&sa)
+                                              : uv_ip4_addr(text.data, where.port, (sockaddr_in *)&sa);
     buf_free(text);
-    if (r != 0) return r;
-    bool is_v6 = sa.any.sa_family == AF_INET6;
-    l->socket = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (l->socket < 0) return -errno;
-    int yes = 1, no = 0;
-    socklen_t len = is_v6 ? sizeof sa.v6 : sizeof sa.v4;
-    // [::] takes IPv4 too, whatever the machine's default.
-    if (setsockopt(l->socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
-        (is_v6 && setsockopt(l->socket, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no) != 0) || bind(l->socket, &sa.any, len) != 0 ||
-        getsockname(l->socket, &sa.any, &len) != 0)
-        return -errno;
-    *port = ntohs(is_v6 ? sa.v6.sin6_port : sa.v4.sin_port);
-    return 0;
+    if (r == 0) r = uv_tcp_bind(&l->tcp, (sockaddr *)&sa, 0);
+    int len = sizeof sa;
+    if (r == 0) r = uv_tcp_getsockname(&l->tcp, (sockaddr *)&sa, &len);
+    if (r == 0) *port = ntohs(sa.ss_family == AF_INET ? ((sockaddr_in *)&sa)->sin_port : ((sockaddr_in6 *)&sa)->sin6_port);
+    uv_os_fd_t fd;
+    if (r == 0) r = uv_fileno(&l->handle, &fd);
+    if (r == 0) r = (l->socket = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0 ? -errno : 0;
+    return r;
 }
 
 } // namespace
 
 int listener_open(Listener **out, uv_loop_t *loop, const ListenAddress &where, mode_t mode, void (*guest)(Listener *), uint16_t *port) {
     Listener *l = (Listener *)mem_zero(sizeof *l);
+    l->loop = loop;
     l->guest = guest;
     l->is_unix = where.address.is_unix;
     l->socket = -1;
     uv_timer_init(loop, &l->rest);
     l->rest.data = l;
     l->handles = 1;
+    if (!l->is_unix) take_handle(l);
     int r = l->is_unix ? bind_unix(l, where.unix_path, mode) : bind_tcp(l, where, port);
-    if (r == 0) r = wake(l);
+    if (r == 0) r = l->is_unix ? wake(l) : hear(l);
     if (r != 0) listener_close(l);
     else *out = l;
     return r;

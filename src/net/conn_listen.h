@@ -10,7 +10,8 @@
 #include "net/address.h"
 
 struct Listener {
-    void (*guest)(Listener *l); // somebody has come and is to be taken with uv_accept(&l->stream, …); who is not holds up those behind him
+    uv_loop_t *loop;
+    void (*guest)(Listener *l); // somebody has come and is to be taken with uv_accept(&l->stream, …); whoever is not holds up those behind
     bool is_unix;
     bool is_awake;  // libuv has a handle of it
     bool has_guest; // conn_accept.cpp's: somebody has been left standing until the next turn

@@ -24,7 +24,7 @@ size_t pump(Conn *c, const char *data, size_t len) {
         bool socket = c->state == ConnState::socket || c->state == ConnState::closing;
         size_t n = socket ? ws_input(c, data + at, len - at) : http_input(c, data + at, len - at);
         at += n;
-        if (n == 0) break;
+        if (n == 0 || (!socket && net_turn_is_long())) break; // many requests may have come in one piece
     }
     c->pumping = false;
     if (c->state != ConnState::draining) return c->state == ConnState::gone ? len : at;

@@ -61,7 +61,7 @@ struct Way {
     size_t at; // of the cut
 };
 
-// Feeds and does after each piece what the loop would do in its next turn.
+// Feeds and does after each piece what the loop would do in its next turns: on a slow machine many requests in one piece take several.
 inline void world_feed(ConnId id, std::string_view script, Way way = {Way::whole, 0}) {
     size_t step = way.how == Way::whole ? script.size() : way.how == Way::bytes ? 1 : way.at;
     while (!script.empty()) {
@@ -69,7 +69,8 @@ inline void world_feed(ConnId id, std::string_view script, Way way = {Way::whole
         if (c == nullptr) return;
         size_t n = step == 0 || step > script.size() ? script.size() : step;
         conn_feed(c, script.substr(0, n));
-        conn_work();
+        do conn_work();
+        while (net.todo != nullptr);
         script.remove_prefix(n);
         if (way.how == Way::cut) step = 0;
     }

@@ -613,6 +613,39 @@ static void the_oldest_guest_without_a_session_goes_first(void **) {
     world_end();
 }
 
+// Those who are told that they are too many linger until they have read it, and in nobody's place: not in one of all, nor in one of their address's.
+static void who_is_refused_takes_no_place(void **) {
+    for (bool is_of_address : {false, true}) {
+        NetOptions options;
+        (is_of_address ? options.connections_per_address_max : options.connections_max) = 4;
+        options.refused_max = 3;
+        world_begin(options);
+        ScopedBuf sent;
+        ConnId ids[4];
+        for (ConnId &id : ids) conn_set_authenticated(conn_get(id = world_connect(&sent)));
+        for (int i = 0; i < 3; i++) {
+            sent.len = 0;
+            assert_int_equal((int)conn_get(world_connect(&sent))->state, (int)ConnState::draining);
+            assert_true(has(sent, "HTTP/1.1 503 "));
+        }
+        sent.len = 0;
+        ConnId mute = world_connect(&sent); // as many linger as may
+        assert_null(conn_get(mute));
+        for (ConnId id : {ids[0], ids[2]}) world_disconnect(id);
+        ConnId came[2] = {world_connect(&sent), world_connect(&sent)};
+        for (ConnId id : came) assert_int_equal((int)conn_get(id)->state, (int)ConnState::idle);
+        assert_int_equal(sent.len, 0);
+        if (!is_of_address) { // nor do they keep anybody from making room
+            world_disconnect(ids[1]);
+            conn_set_authenticated(conn_get(world_connect(&sent)));
+            ConnId last = world_connect(&sent);
+            assert_null(conn_get(came[0]));
+            assert_int_equal((int)conn_get(last)->state, (int)ConnState::idle);
+        }
+        world_end();
+    }
+}
+
 static void an_address_has_its_share(void **) {
     static Cidr trusted;
     cidr_parse("198.51.100.0/24", &trusted);
@@ -670,6 +703,7 @@ int main() {
         cmocka_unit_test(handshakes_are_told_apart),
         cmocka_unit_test(everything_has_a_deadline),
         cmocka_unit_test(the_oldest_guest_without_a_session_goes_first),
+        cmocka_unit_test(who_is_refused_takes_no_place),
         cmocka_unit_test(an_address_has_its_share),
         cmocka_unit_test(a_stopping_server_says_close),
     };

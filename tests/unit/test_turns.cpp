@@ -100,6 +100,28 @@ static void requests_are_heard_over_several_turns(void **) {
     end_here();
 }
 
+// One peer may ask as much at once as a crowd.
+static void requests_in_one_piece_are_heard_over_several_turns(void **) {
+    listen_here();
+    int fd = guest(false), socket = guest(true);
+    ScopedBuf piece;
+    for (int i = 0; i < crowd; i++) buf_add(piece, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    write_all(fd, buf_view(piece));
+    write_all(socket, {"\x81\x82\0\0\0\0hi", 8});
+    turn();
+    assert_int_equal(heard, fit);
+    assert_true(has(world.log, "text 2 hi"));
+    takes_several_turns(&heard);
+    char answers[crowd * 1024] = {};
+    assert_true(read(fd, answers, sizeof answers - 1) > 0);
+    int answered = 0;
+    for (const char *at = answers; (at = strstr(at, "HTTP/1.1 200 ")) != nullptr; at++) answered++;
+    assert_int_equal(answered, crowd);
+    close(fd);
+    close(socket);
+    end_here();
+}
+
 static void newcomers_are_accepted_over_several_turns(void **) {
     listen_here();
     int asks = guest(false), fds[crowd];
@@ -193,6 +215,7 @@ static void a_flood_behind_our_goodbye_waits_too(void **) {
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_heard_over_several_turns),
+        cmocka_unit_test(requests_in_one_piece_are_heard_over_several_turns),
         cmocka_unit_test(newcomers_are_accepted_over_several_turns),
         cmocka_unit_test(those_who_go_are_let_go_over_several_turns),
         cmocka_unit_test(control_frames_are_heard_over_several_turns),
