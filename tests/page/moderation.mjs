@@ -50,7 +50,7 @@ test('a text that is refused later does not touch what is written since, here or
   }
   const alert = text => page.getByRole('alert').filter({ hasText: text }).waitFor()
   await say(page, 'fine')
-  await ticked(page, 'fine', 'sent')
+  await ticked(page, 'fine', 'seen')
   // In another room, which has a draft of its own.
   await go('Shed')
   await offline(true)
