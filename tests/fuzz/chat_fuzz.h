@@ -124,6 +124,8 @@ inline void world_unmake() {
     rmdir(world.dir);
 }
 
+inline void (*world_told)(); // called after each completion
+
 // Completions, batches and reads until nothing waits.
 inline void world_drain() {
     for (bool more = true; more;) {
@@ -132,6 +134,7 @@ inline void world_drain() {
         for (Worker *w = fuzz_workers; w; w = w->next) {
             if (!worker_tell_one(w)) continue;
             more = true;
+            if (world_told) world_told();
             break; // the list of workers may be another one now
         }
         if (store_wants_turn(world.store)) {

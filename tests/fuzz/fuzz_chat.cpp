@@ -1,6 +1,7 @@
 // libFuzzer: what several people do at once, with every frame and API call there is, on a chat of five people and four rooms (chat_fuzz.h). Promises, looked at after
-// each act: `welcome` first, revs strictly rising on each connection, no frame of a room to who may not see it, no ref to who did not ask, queues and ring within
-// their bounds. At the end: every client that is connected holds every message as the store has it, the model is what the store would load, the store is sound.
+// each act and each completion: `welcome` first, revs strictly rising on each connection, no frame of a room to who may not see it, no ref to who did not ask, queues
+// and ring within their bounds. At the end: every client that is connected holds every message as the store has it, the model is what the store would load, the store is
+// sound.
 #include "chat_fuzz.h"
 
 namespace {
@@ -22,33 +23,40 @@ struct Client {
     size_t heard;            // of `sent`
     int64_t last_rev, base;  // of the last log frame or `ready`; everything after `base` must come
     bool has[tracked];       // rooms
+    int64_t told_left[tracked]; // the rev of the last `left` of each
     Held held[held_max];
     uint32_t held_count;
     bool forgets;            // more came than `held` has places for
 };
 Client clients[clients_max];
 
+// Of the last membership that was seen: its rev, and the log when it was seen to be gone.
 bool was_member[users_count][tracked];
-int64_t left_rev[users_count][tracked]; // the log when the membership was seen to be gone
+int64_t joined_rev[users_count][tracked], left_rev[users_count][tracked];
 
 // --- who may see what
 
-bool is_member(int user, int64_t room) { return model_member(&world.hub.model, room, world.users[user]) != nullptr; }
+const Member *member_of(int user, int64_t room) { return model_member(&world.hub.model, room, world.users[user]); }
 
 void watch_members() {
     for (int u = 0; u < users_count; u++) {
         for (int64_t r = 1; r < tracked; r++) {
-            bool member = is_member(u, r);
-            if (was_member[u][r] && !member) left_rev[u][r] = hub_rev(&world.hub);
-            was_member[u][r] = member;
+            const Member *member = member_of(u, r);
+            if (member) joined_rev[u][r] = member->rev;
+            else if (was_member[u][r]) left_rev[u][r] = hub_rev(&world.hub);
+            was_member[u][r] = member != nullptr;
         }
     }
 }
 
-// What was sent while one was in the room may arrive until one is told to have left.
+// A frame of the log is judged as it leaves. Memberships change only with a completion, and after each one it is looked at what came: so what is looked at was sent
+// under the memberships that there are now.
+bool is_member(const Client &c, int64_t room) { return member_of(c.user, room) != nullptr; }
+
+// Other frames are judged when they are queued: while one was in the room, and then they may arrive until one is told to have left.
 bool may_see(const Client &c, int64_t room, int64_t rev) {
-    if (is_member(c.user, room) || room >= tracked) return true;
-    return c.has[room] && rev <= left_rev[c.user][room];
+    if (is_member(c, room) || room >= tracked) return true;
+    return joined_rev[c.user][room] > c.told_left[room] && rev <= left_rev[c.user][room];
 }
 
 // --- reading what came
@@ -133,7 +141,7 @@ void hear_message(Client &c, JsonRef o) {
         return;
     }
     log_frame(c, rev);
-    CB_ASSERT(may_see(c, room, rev));
+    CB_ASSERT(is_member(c, room));
     if (room >= tracked || c.has[room]) take_message(c, o);
 }
 
@@ -141,11 +149,12 @@ void hear_room(Client &c, JsonRef o) {
     JsonRef room = json_get(o, "room");
     int64_t id = int_of(room, "id");
     log_frame(c, int_of(o, "rev"));
-    bool left = bool_of(o, "left");
-    if (!left && bool_of(room, "private")) CB_ASSERT(may_see(c, id, int_of(o, "rev")));
+    bool left = bool_of(o, "left"), joined = bool_of(room, "joined");
+    if (!left && (joined || bool_of(room, "private"))) CB_ASSERT(is_member(c, id));
     if (id >= tracked) return;
-    if (left || (bool_of(room, "joined") && !c.has[id])) drop_room(c, id);
-    if (left || bool_of(room, "joined")) c.has[id] = !left;
+    if (left) c.told_left[id] = int_of(o, "rev");
+    if (left || (joined && !c.has[id])) drop_room(c, id);
+    if (left || joined) c.has[id] = !left;
 }
 
 void hear_ready(Client &c, JsonRef o) {
@@ -195,7 +204,7 @@ void hear_answers(Client &c) {
         json_array(messages, &count);
         for (uint32_t i = 0; i < count; i++) {
             int64_t room = int_of(json_at(messages, i), "room");
-            CB_ASSERT(is_member(c.user, room) || room >= tracked || left_rev[c.user][room] > 0);
+            CB_ASSERT(is_member(c, room) || room >= tracked || left_rev[c.user][room] > 0);
         }
         count = 0;
         json_array(rooms, &count);
@@ -508,10 +517,11 @@ constexpr void (*acts[])(FuzzInput &) = {act_connect, act_request, act_request, 
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static bool started = (world_make(), true);
+    static bool started = (world_make(), world_told = hear_all, true);
     if (!started) return 0;
     world_begin();
     memset(was_member, 0, sizeof was_member);
+    memset(joined_rev, 0, sizeof joined_rev);
     memset(left_rev, 0, sizeof left_rev);
     watch_members();
     FuzzInput in = fuzz_input(data, size);
