@@ -30,7 +30,7 @@ for (const [name, { act, must = [] }] of Object.entries(attacks)) {
     for (const what of must) assert.ok(seen[what], `${what} is missing among ${JSON.stringify(seen)}`)
     if (measured) assert.ok(peak(server) <= bound(server), `${peak(server)} of ${bound(server)} bytes`)
     quietest = Math.max(quietest, peak(server))
-  }, { timeout: 30_000 })
+  }, { timeout: 60_000 })
 }
 
 test('the bound is a line of the log, and no wish', () => {
