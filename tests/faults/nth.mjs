@@ -198,7 +198,8 @@ if (/:/.test(wanted)) {
       // Every n until runs meet no fault: three in a row, since not every run makes as many calls. Or a few spread over the run: early, late, and one beyond
       // the last.
       const queue = Array.from({ length: few }, (_, i) => Math.max(i + 1, Math.round(top * ((i + 1) / (few + 1)))))
-      queue.push(top * 2 + 50)
+      const beyond = top * 2 + 50
+      queue.push(beyond)
       let n = part - parts, hits = 0, runs = 0, clean = 0, last = 0
       const next = () => all ? clean < 3 && (n += parts) : queue.shift()
       await Promise.all([0, 1].map(async () => {
@@ -206,7 +207,7 @@ if (/:/.test(wanted)) {
           const { hit } = await run(`${kind}:${at}`, mayAbort, late ? { FAULT_LATE: '1' } : {})
           runs++
           hits += hit
-          clean = hit || at < top ? 0 : clean + 1
+          if (at >= (all ? top : beyond)) clean = hit ? 0 : clean + 1 // two run at a time, and an earlier n may end later
           last = Math.max(last, at)
         }
       }))
