@@ -1,8 +1,13 @@
-// Worker threads. Owns the list of workers, and each its threads, its queue's list and the async handle; jobs belong to their owners. The lists are guarded by one mutex,
+// Worker threads. Owns the list of workers, and each its threads, its queue's list and the eventfd that wakes the loop; jobs belong to their owners. The lists are guarded by one mutex,
 // held for a few instructions; `outstanding` and all calls of the header belong to the loop thread.
+//
+// Why no uv_async_t: to wake the loop is a system call, in which a thread that gives way (nice) loses its core to the loop that it wakes. With uv_async_t the loop then
+// spins until that thread has had its core again (libuv's uv__async_spin), behind everybody else on the machine: a hundred milliseconds were seen.
+// So nothing is held here while the loop is woken, and there is nothing that the loop would wait for.
 #include "base/worker.h"
 
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
@@ -41,7 +46,8 @@ Job *joblist_pop(JobList &list) {
 } // namespace
 
 struct Worker {
-    uv_async_t async;
+    uv_poll_t ready;
+    int ready_fd;
     uv_mutex_t mutex;
     uv_cond_t wake; // a job, or the end
     uv_cond_t room; // results have been taken, or the end
@@ -61,6 +67,9 @@ struct Worker {
 namespace {
 
 Worker *workers;
+
+// Its counter cannot be full: it is at most as high as there are jobs.
+void wake_loop(Worker *worker) { (void)eventfd_write(worker->ready_fd, 1); }
 
 void worker_run(void *argument) {
     Worker *worker = (Worker *)argument;
@@ -84,8 +93,11 @@ void worker_run(void *argument) {
         job->work(job);
         uv_mutex_lock(&worker->mutex);
         joblist_push(worker->finished, job);
-        worker->finished_count++;
-        uv_async_send(&worker->async);
+        // The loop has been woken for those before it, and takes all that it finds.
+        if (worker->finished_count++ > 0) continue;
+        uv_mutex_unlock(&worker->mutex);
+        wake_loop(worker);
+        uv_mutex_lock(&worker->mutex);
     }
     uv_mutex_unlock(&worker->mutex);
 }
@@ -103,7 +115,7 @@ bool worker_complete(Worker *worker, uint64_t us_max) {
     uint64_t begin = clock_us();
     while (Job *job = worker_next_finished(worker)) {
         CB_ASSERT(worker->outstanding > 0);
-        if (--worker->outstanding == 0) uv_unref((uv_handle_t *)&worker->async);
+        if (--worker->outstanding == 0) uv_unref((uv_handle_t *)&worker->ready);
         job->done(job);
         if (clock_us() - begin > us_max) return false;
     }
@@ -111,8 +123,11 @@ bool worker_complete(Worker *worker, uint64_t us_max) {
 }
 
 // A completion may encode and deflate a page: sixty at once would keep everybody's messages waiting for half a second.
-void worker_on_async(uv_async_t *async) {
-    if (!worker_complete((Worker *)async->data, completions_us_max)) uv_async_send(async);
+void worker_on_ready(uv_poll_t *ready, int, int) {
+    Worker *worker = (Worker *)ready->data;
+    eventfd_t count;
+    (void)eventfd_read(worker->ready_fd, &count); // before looking: what is finished afterwards wakes it anew
+    if (!worker_complete(worker, completions_us_max)) wake_loop(worker);
 }
 
 bool worker_begin(Worker *worker) {
@@ -128,6 +143,7 @@ bool worker_begin(Worker *worker) {
 
 void worker_on_closed(uv_handle_t *handle) {
     Worker *worker = (Worker *)handle->data;
+    close(worker->ready_fd);
     uv_cond_destroy(&worker->wake);
     uv_cond_destroy(&worker->room);
     uv_mutex_destroy(&worker->mutex);
@@ -147,7 +163,9 @@ Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int 
     bool mutex_made = uv_mutex_init(&worker->mutex) == 0;
     bool wake_made = mutex_made && uv_cond_init(&worker->wake) == 0;
     bool room_made = wake_made && uv_cond_init(&worker->room) == 0;
-    if (!room_made || uv_async_init(loop, &worker->async, worker_on_async) != 0) {
+    worker->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!room_made || worker->ready_fd < 0 || uv_poll_init(loop, &worker->ready, worker->ready_fd) != 0) {
+        if (worker->ready_fd >= 0) close(worker->ready_fd);
         if (room_made) uv_cond_destroy(&worker->room);
         if (wake_made) uv_cond_destroy(&worker->wake);
         if (mutex_made) uv_mutex_destroy(&worker->mutex);
@@ -155,8 +173,9 @@ Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int 
         free(worker);
         return nullptr;
     }
-    worker->async.data = worker;
-    uv_unref((uv_handle_t *)&worker->async);
+    worker->ready.data = worker;
+    (void)uv_poll_start(&worker->ready, UV_READABLE, worker_on_ready); // fails only on a handle that closes
+    uv_unref((uv_handle_t *)&worker->ready);
     worker->next = workers;
     return workers = worker;
 }
@@ -179,7 +198,7 @@ bool worker_submit(Worker *worker, Job *job) {
         uv_cond_signal(&worker->wake);
     }
     uv_mutex_unlock(&worker->mutex);
-    if (taken && worker->outstanding++ == 0) uv_ref((uv_handle_t *)&worker->async);
+    if (taken && worker->outstanding++ == 0) uv_ref((uv_handle_t *)&worker->ready);
     return taken;
 }
 
@@ -206,5 +225,5 @@ void worker_stop(Worker *worker) {
     }
     (void)worker_complete(worker, UINT64_MAX);
     CB_ASSERT(worker->outstanding == 0);
-    uv_close((uv_handle_t *)&worker->async, worker_on_closed);
+    uv_close((uv_handle_t *)&worker->ready, worker_on_closed);
 }

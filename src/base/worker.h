@@ -1,5 +1,5 @@
 // Worker: one thread with a bounded queue of jobs, in order; each job's completion runs on the loop. For what may take long: Argon2id, reading
-// the store. libuv's threads and uv_async_t behind this door.
+// the store. libuv's threads behind this door, and an eventfd.
 #pragma once
 
 #include <stdint.h>
