@@ -35,7 +35,7 @@ let quietTimer = 0;
 let today = 0;
 let width = 0;
 let high = 0;                 // the list's size as resized() knows it
-let place = 0;                // where it was scrolled to when it was shown last
+let place = 0;                // where it was scrolled to when it was shown last; Chromium knows it by itself, others forget
 let behind = false;           // a phone's other pane is in front of it: it has no size and no place
 
 export function start(read) {
