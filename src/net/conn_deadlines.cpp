@@ -9,11 +9,11 @@ namespace {
 
 constexpr uint32_t wheel_slots = 128; // the longest deadline is 75 s; longer ones are looked at once on the way
 constexpr uint64_t tick_ms = 1000;
+constexpr uint64_t late_ms_max = 5000; // a tick that is later says that the loop stood still
 
 uv_timer_t timer;
 Conn *wheel[wheel_slots];
 uint32_t tick;
-uint64_t ticked_ms; // when
 uint32_t pings_left;
 
 void link_at(Conn *c, uint32_t slot) {
@@ -27,6 +27,8 @@ void link_at(Conn *c, uint32_t slot) {
 uint64_t ping_at(const Conn *c) {
     return c->heard_ms + net.options.ping_idle_ms + (uint64_t)net.options.ping_idle_ms * c->ping_spread / 1024;
 }
+
+uint64_t silent_at(const Conn *c) { return std::max(c->heard_ms, net.deaf_ms) + net.options.silent_ms_max; }
 
 // When the answer under way must have left: a minute, and a second for each KiB.
 uint64_t answer_until(const Conn *c) { return c->since_ms + http_write_ms_max + (uint64_t)c->answer_bytes * 1000 / 1024; }
@@ -43,7 +45,7 @@ uint64_t standing_ms(Conn *c, uint64_t now) {
 }
 
 void check_socket(Conn *c, uint64_t now) {
-    if (now - c->heard_ms >= net.options.silent_ms_max && c->reading) return conn_end(c); // who is not listened to is not silent
+    if (now >= silent_at(c) && c->reading) return conn_end(c); // who is not listened to is not silent
     if (standing_ms(c, now) >= net.options.stuck_ms_max) return ws_close(c, 4003, "took nothing");
     if (c->pinged || now < ping_at(c)) return;
     if (pings_left == 0) return deadline_arm(c, now + tick_ms);
@@ -59,7 +61,8 @@ void deadline_start() {
     net.handles++;
     std::fill(std::begin(wheel), std::end(wheel), nullptr);
     tick = 0;
-    ticked_ms = net_now();
+    net.ticked_ms = net_now();
+    net.deaf_ms = 0;
     pings_left = pings_per_turn_max;
     uv_timer_start(
         &timer, [](uv_timer_t *) { deadline_tick(); }, tick_ms, tick_ms);
@@ -76,7 +79,7 @@ void deadline_arm(Conn *c, uint64_t at_ms) {
     if (c->state == ConnState::gone || (c->on_wheel && c->due_ms <= at_ms)) return;
     deadline_disarm(c);
     // Rounded up, from the last tick on: never too early, and less than a second late.
-    uint64_t ticks = at_ms <= ticked_ms + tick_ms ? 1 : (at_ms - ticked_ms + tick_ms - 1) / tick_ms;
+    uint64_t ticks = at_ms <= net.ticked_ms + tick_ms ? 1 : (at_ms - net.ticked_ms + tick_ms - 1) / tick_ms;
     c->due_ms = at_ms;
     link_at(c, (tick + (uint32_t)std::min<uint64_t>(ticks, wheel_slots - 1)) % wheel_slots);
 }
@@ -97,7 +100,7 @@ uint64_t deadline_of(const Conn *c) {
     case ConnState::closing:
     case ConnState::draining: return c->since_ms + drain_ms_max;
     case ConnState::socket: {
-        uint64_t at = c->heard_ms + net.options.silent_ms_max;
+        uint64_t at = silent_at(c);
         if (!c->pinged) at = std::min(at, ping_at(c));
         if (c->out != nullptr) at = std::min(at, c->progress_ms + net.options.stuck_ms_max);
         return at;
@@ -122,7 +125,9 @@ void deadline_check(Conn *c) {
 
 void deadline_tick() {
     tick = (tick + 1) % wheel_slots;
-    ticked_ms = net_now();
+    uint64_t now = net_now();
+    if (now - net.ticked_ms > late_ms_max) net.deaf_ms = now;
+    net.ticked_ms = now;
     pings_left = pings_per_turn_max;
     budget_tick();
     // Taken off one by one: looking at one may end others of the same slot. Nobody is linked into this slot meanwhile, the

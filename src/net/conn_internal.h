@@ -124,6 +124,8 @@ struct Net {
     size_t held_bytes; // the sum of `holds`
     size_t room_at;    // above this budget_make_room has something to do
     size_t held_most;  // since memory was given back to the system
+    uint64_t ticked_ms; // when the deadlines were looked at last
+    uint64_t deaf_ms;   // until then the loop stood still (a stopped process, a paused machine): what came meanwhile may not have been read yet
     bool started, stopping, reading_stopped;
 };
 extern Net net;

@@ -618,6 +618,24 @@ static void who_is_not_listened_to_is_not_silent(void **) {
     world_end();
 }
 
+// After a pause of the machine a client's pong may lie in the kernel, unread.
+static void who_answered_while_the_loop_stood_still_is_not_silent(void **) {
+    world_begin();
+    ScopedBuf sent;
+    ConnId id = open_socket(&sent);
+    Conn *c = conn_get(id);
+    c->pinged = true;
+    c->heard_ms -= silent_ms_max;
+    net.ticked_ms -= silent_ms_max;
+    deadline_tick();
+    deadline_check(c);
+    assert_non_null(conn_get(id));
+    net.deaf_ms -= silent_ms_max;
+    deadline_check(c);
+    assert_null(conn_get(id));
+    world_end();
+}
+
 static void pings_are_spread(void **) {
     NetOptions options;
     options.connections_max = 1600;
@@ -802,6 +820,7 @@ int main() {
         cmocka_unit_test(the_private_queue_has_a_bound),
         cmocka_unit_test(pings_and_silence),
         cmocka_unit_test(who_is_not_listened_to_is_not_silent),
+        cmocka_unit_test(who_answered_while_the_loop_stood_still_is_not_silent),
         cmocka_unit_test(pings_are_spread),
         cmocka_unit_test(a_slow_reader_gets_every_byte_in_order),
         cmocka_unit_test(who_takes_nothing_is_let_go),
