@@ -129,6 +129,7 @@ test('with it they tell the address and TLS, and over TLS only the __Host- cooki
   assert.ok(line, `${res.headers['set-cookie']}`)
   assert.match(line, /;\s*Secure/i)
   assert.match(line, /;\s*HttpOnly/i)
+  assert.match(line, /;\s*SameSite=Strict/i)
   assert.match(line, /;\s*Path=\/(;|$)/i)
   const { token } = res.json
   assert.equal((await http(proxied, 'GET', '/api/me', { headers: { ...tls, Cookie: `__Host-chatterbox=${token}` } })).status, 200)

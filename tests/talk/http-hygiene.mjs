@@ -33,7 +33,7 @@ function checkSecurity(res, host, what) {
   assert.equal(h['cross-origin-resource-policy'], 'same-origin', what)
   assert.equal(h['x-frame-options'], 'DENY', what)
   const csp = Object.fromEntries((h['content-security-policy'] ?? '').split(';').map(p => p.trim().split(/\s+/)).map(([k, ...v]) => [k, v]))
-  assert.ok(csp['default-src'], `${what}: no default-src in ${h['content-security-policy']}`)
+  for (const from of ['default-src', 'base-uri', 'frame-ancestors']) assert.deepEqual(csp[from], ["'none'"], `${what}: ${from} in ${h['content-security-policy']}`)
   assert.ok(!/unsafe|\*|data:.*script|https:/.test((h['content-security-policy'] ?? '').replace(/img-src[^;]*/, '')), what)
   if (host) assert.deepEqual([...csp['connect-src']].sort(), ["'self'", `ws://${host}`, `wss://${host}`].sort(), what)
 }
