@@ -32,7 +32,7 @@ export function person(name) {
 // `base` is the rev from which on every new message has come to us; `counted` the one up to which the
 // server's number of unread messages counts; `more` whether there are older ones (unknown: null).
 function makeRoom(info, base) {
-  return { ...info, seen_by: info.seen_by || {}, seen: info.seen || 0, unread: info.unread || 0, mentions: info.mentions || 0,
+  return { ...info, seen_by: Object.assign(Object.create(null), info.seen_by), seen: info.seen || 0, unread: info.unread || 0, mentions: info.mentions || 0,
     msgs: [], byId: new Map(), loaded: false, more: null, base, counted: base, line: null };
 }
 

@@ -183,7 +183,5 @@ void reader_start(Reader *r, uint64_t id, User *user, const ReaderStart &how) {
 void reader_end(Reader *r) {
     if (r->state != ReaderState::live) metric_sub(Metric::sockets_catching_up);
     free(r->rooms);
-    free(r->joined);
     r->rooms = nullptr;
-    r->joined = nullptr;
 }

@@ -31,8 +31,10 @@ struct Reader {
     bool reading;            // a read of the store is under way
     bool owes_ready;         // live, but not told so yet: what the ring already holds goes first
     uint8_t rooms_next, rooms_count;
-    int64_t *rooms;          // of the snapshot: whose history is still to come; freed with it
-    RoomCounts *joined;      // of a resume: the rooms joined since, as `welcome` counted them; freed when live
+    union {
+        int64_t *rooms;      // of a snapshot: whose history is still to come; freed with it
+        RoomCounts *joined;  // of a resume: the rooms joined since, as `welcome` counted them; freed when live
+    };
 };
 
 // How a reader reaches its socket. `id` is what reader_start was given.

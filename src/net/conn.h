@@ -65,7 +65,7 @@ uint32_t net_connections();
 // The connection, or null when it has gone.
 Conn *conn_get(ConnId id);
 ConnId conn_id(const Conn *c);
-const Address &conn_peer(const Conn *c);
+const Address &conn_peer(const Conn *c); // of a WebSocket: whom a trusted proxy named at the handshake
 // One pointer for the room to the right (its socket); null at first.
 void *conn_owner(const Conn *c);
 void conn_set_owner(Conn *c, void *owner);

@@ -107,6 +107,7 @@ void ws_accept(HttpRequest *r, bool waits) {
     bool packs = false;
     if (wanted_for(r->client)) c->deflates = ws_negotiate(http_joined(r, "sec-websocket-extensions", offers), extensions, &packs);
     c->packs = packs;
+    c->peer = r->client;
 
     ScopedBuf out;
     buf_add(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");

@@ -113,13 +113,11 @@ void socket_open(HttpRequest *r, Session *session, bool has_since, int64_t since
     }
     Conn *c = r->conn;
     bool resume = has_since && epoch == store_epoch(sockets_hub->store);
-    Address client = r->client;
     ws_accept(r, true);
     auto *s = static_cast<Socket *>(mem_zero(sizeof(Socket)));
     s->conn = c;
     s->id = conn_id(c);
     s->session = session;
-    s->client = client;
     s->next_of_user = static_cast<Socket *>(user->first_socket);
     user->first_socket = s;
     if (sockets_all_count == all_capacity) {
@@ -180,17 +178,17 @@ void sockets_close_all(uint16_t code, const char *reason) {
 // --- what a client is answered
 
 // Notes it at the frame's place, for what the store decides later comes behind what was refused at once. True: so many in a row are too many.
-static bool note_refused(Socket *s, uint32_t frame) {
-    static_assert(refused_in_a_row_max <= 64);
-    uint32_t ago = s->frames - frame;
-    if (ago >= 64) return false;
-    s->refused |= uint64_t{1} << ago;
-    uint64_t runs = s->refused; // where n in a row begin
+static bool note_refused(Socket *s, uint16_t frame) {
+    static_assert(refused_in_a_row_max <= 32);
+    auto ago = static_cast<uint16_t>(s->frames - frame);
+    if (ago >= 32) return false;
+    s->refused |= uint32_t{1} << ago;
+    uint32_t runs = s->refused; // where n in a row begin
     for (uint32_t n = 1; n < refused_in_a_row_max; n++) runs &= s->refused >> n;
     return runs != 0;
 }
 
-static void answer_error(Socket *s, uint32_t at_frame, Err err, std::string_view nonce, std::string_view ref, uint32_t retry_after_s = 0) {
+static void answer_error(Socket *s, uint16_t at_frame, Err err, std::string_view nonce, std::string_view ref, uint32_t retry_after_s = 0) {
     metric_add(Metric::frames_refused);
     if (err == Err::rate_limited) metric_add(Metric::rate_limited);
     ScopedBuf frame;
@@ -203,21 +201,21 @@ static void answer_error(Socket *s, uint32_t at_frame, Err err, std::string_view
 }
 
 static void note_refusal(const Socket *s, Err err, const char *what, int64_t id) {
-    if (audit_is_forbidden(err)) audit(Audit::forbidden, s->client, s->reader.user->name, "%s, %s %lld", err_info(err).code, what, static_cast<long long>(id));
+    if (audit_is_forbidden(err)) audit(Audit::forbidden, conn_peer(s->conn), s->reader.user->name, "%s, %s %lld", err_info(err).code, what, static_cast<long long>(id));
 }
 
 // A message, an edit or a deletion has been decided. What was committed has gone to everybody through the ring; here is what its author alone is told.
 static void decided(Hub *h, StoreWrite *w) {
     Socket *s = socket_of(w->owner_id);
     if (hub_is_warning(w) && w->user_row.blocked)
-        audit(Audit::stop_words, s ? s->client : Address{}, model_user(&h->model, w->user)->name, "%u warnings", w->user_row.warnings);
+        audit(Audit::stop_words, s ? conn_peer(s->conn) : Address{}, model_user(&h->model, w->user)->name, "%u warnings", w->user_row.warnings);
     if (!s) return;
     s->asked_bytes -= static_cast<uint32_t>(w->owner_extra);
     socket_mark_dirty(s);
     if (w->err != Err::ok) {
         bool is_post = w->kind == WriteKind::message_post || w->kind == WriteKind::message_refuse;
         note_refusal(s, w->err, is_post ? "posting in room" : w->kind == WriteKind::message_edit ? "editing message" : "deleting message", is_post ? w->room : w->message);
-        return answer_error(s, static_cast<uint32_t>(w->owner_extra >> 32), w->err, w->nonce, hub_ref(w));
+        return answer_error(s, static_cast<uint16_t>(w->owner_extra >> 32), w->err, w->nonce, hub_ref(w));
     }
     ScopedBuf frame;
     if (hub_is_warning(w)) frame_warning(frame, w->user_row.warnings, w->limit, w->nonce, hub_ref(w));

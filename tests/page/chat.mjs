@@ -260,6 +260,16 @@ test('who has seen it: of as many as the people list shows; Esc and a click else
   await carol.context().close()
 }, { timeout: 30_000 })
 
+test('a reader whose name is a word of the language counts like any other', async () => {
+  const odd = await registered(server, 'constructor')
+  await say(alice, 'read by all')
+  await ticked(alice, 'read by all', 'seen')
+  await message(alice, 'read by all').locator('.say').click()
+  await alice.locator('.seen').getByText('constructor').waitFor()
+  await alice.keyboard.press('Escape')
+  await odd.context().close()
+})
+
 test('a text that is too long is refused in words, which go as soon as it fits', async () => {
   await box(alice).fill('x'.repeat(4010))
   await box(alice).press('Enter')
