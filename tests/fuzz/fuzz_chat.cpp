@@ -1,7 +1,7 @@
 // libFuzzer: what several people do at once, with every frame and API call there is, on a chat of five people and four rooms (chat_fuzz.h). Promises, looked at after
 // each act and each completion: `welcome` first, revs strictly rising on each connection, no frame of a room to who may not see it, no ref to who did not ask, queues
-// and ring within their bounds. At the end: every client that is connected holds every message as the store has it, the model is what the store would load, the store is
-// sound.
+// and ring within their bounds. At the end: every client that is connected holds every message as the store has it, the model is what the store would load, the store
+// is sound.
 #include "chat_fuzz.h"
 
 namespace {
@@ -194,7 +194,7 @@ void hear_answers(Client &c) {
         size_t head = rest.find("\r\n\r\n"), length = rest.find("\r\nContent-Length: ");
         CB_ASSERT(rest.starts_with("HTTP/1.1 ") && head != rest.npos);
         size_t body = length < head ? strtoul(rest.data() + length + 18, nullptr, 10) : 0;
-        if (body > rest.size() - head - 4) body = 0; // to HEAD
+        if (body > rest.size() - head - 4 || rest.substr(head + 4).starts_with("HTTP/1.1 ")) body = 0; // to HEAD: at the end, or the next answer follows
         std::string_view text = rest.substr(head + 4, body);
         c.heard += head + 4 + body;
         if (body == 0 || rest.substr(0, head).find("Content-Type: application/json") == rest.npos) continue;
@@ -319,9 +319,10 @@ void act_hang_up(FuzzInput &in) { hang_up(*client_of(fuzz_byte(in))); }
 void say(Client &c, std::string_view text) {
     if (!c.open || c.is_http || text.size() > 65535) return;
     buf_add_char(c.outbox, (char)0x81);
-    buf_add_char(c.outbox, (char)0xfe);
-    buf_add_char(c.outbox, (char)(text.size() >> 8));
-    buf_add_char(c.outbox, (char)text.size());
+    bool is_short = text.size() < 126; // only the shortest form of a length is taken
+    buf_add_char(c.outbox, (char)(0x80 | (is_short ? text.size() : 126)));
+    if (!is_short) buf_add_char(c.outbox, (char)(text.size() >> 8));
+    if (!is_short) buf_add_char(c.outbox, (char)text.size());
     buf_add(c.outbox, {"\0\0\0\0", 4});
     buf_add(c.outbox, text);
     deliver(c);
