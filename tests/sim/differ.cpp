@@ -103,8 +103,8 @@ static StoreWrite *filled(const Wish &wish, uint32_t nth) {
     auto *ids = static_cast<int64_t *>(arena_alloc(w->arena, sizeof wish.ids));
     memcpy(ids, wish.ids, sizeof wish.ids);
     w->ids = ids, w->ids_count = wish.ids_count;
-    if (wish.kind == WriteKind::message_post) // mentions are each once
-        for (uint32_t i = 0; i < w->ids_count; i++) ids[i] = (int64_t)i + 1;
+    if (wish.kind == WriteKind::message_post || wish.kind == WriteKind::message_edit) // mentions are each once
+        for (uint32_t i = 0; i < w->ids_count; i++) ids[i] = wish.kind == WriteKind::message_post ? (int64_t)i + 1 : wish.ids[0] + (int64_t)i;
     auto *marks = static_cast<Mark *>(arena_alloc(w->arena, sizeof wish.marks));
     memcpy(marks, wish.marks, sizeof wish.marks);
     w->marks = marks, w->marks_count = 4;
