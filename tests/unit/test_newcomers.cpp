@@ -102,7 +102,7 @@ static void who_was_there_is_first(void **) {
     assert_true(static_cast<Socket *>(conn_owner(conn_get(b.id)))->newcomer);
     conn_get(b.id)->sent = &a.sent;
     for (int i = 0; i < 4; i++) { // who is served first among equals rotates
-        char text[64], plain[64], mine[64];
+        char text[80], plain[64], mine[64];
         snprintf(text, sizeof text, R"({"type":"message","text":"hello %d","ref":"r%d"})", i, i);
         snprintf(plain, sizeof plain, R"("text":"hello %d",)", i);
         snprintf(mine, sizeof mine, R"("ref":"r%d")", i);

@@ -321,7 +321,7 @@ static void crowd_comes() {
     assert_true(address_parse("203.0.113.5", &peer));
     buf_clear(written);
     for (int i = 0; i < crowd; i++) {
-        char name[8], token[uuid_chars + 1];
+        char name[16], token[uuid_chars + 1];
         snprintf(name, sizeof name, "u%d", i);
         log_in(people[i] = sign_up(name), token);
         Tab t = {.id = places[i] = conn_id(conn_for_test(peer, &written)), .sent = {}};
@@ -344,7 +344,7 @@ static void crowd_comes() {
 static void serve_all(char order[crowd + 1]) {
     buf_clear(written);
     for (int i = 0; i < crowd; i++) {
-        char news[16];
+        char news[24];
         snprintf(news, sizeof news, "{\"for\":%d}", i);
         ring_push(&hub.ring, 0, {.kind = AudienceKind::users, .users = &people[i]->id, .users_count = 1}, news);
     }
