@@ -136,7 +136,11 @@ bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out) {
 static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
     *by_cookie = false;
     std::string_view header = http_header(r, "authorization");
-    if (header.size() > 7 && strncasecmp(header.data(), "Bearer ", 7) == 0) return model_session(&web_hub->model, header.substr(header.find_first_not_of(' ', 7)));
+    if (header.size() > 7 && strncasecmp(header.data(), "Bearer ", 7) == 0) {
+        header.remove_prefix(7);
+        while (header.starts_with(' ')) header.remove_prefix(1);
+        return model_session(&web_hub->model, header);
+    }
     if (handshake) {
         SecretBuf token(uuid_chars);
         if (http_query(r, "token", token)) return model_session(&web_hub->model, buf_view(token));
