@@ -19,8 +19,8 @@ namespace {
 constexpr int backlog = 4096; // as far as the kernel lets it: who finds it full sends its SYN again after a whole second
 constexpr uint64_t rest_ms = 100;
 
-// libuv has a descriptor in reserve with which it drops who cannot be accepted, without a word; without it we are asked. It opens it anew whenever it has
-// none (-1), so it gets a number that is no descriptor.
+// libuv has a descriptor in reserve with which it drops who cannot be accepted, without a word; without it we are asked. It opens it anew with each stream that
+// is made while it has none (-1), so it gets a number that is no descriptor.
 void reserve_forget(uv_loop_t *loop) {
     constexpr int no_descriptor = INT_MAX;
     if (loop->emfile_fd == no_descriptor) return;
@@ -45,7 +45,10 @@ void fall_asleep(Listener *l) {
 
 void somebody_comes(uv_stream_t *stream, int status) {
     Listener *l = (Listener *)stream->data;
-    if (status == 0) return l->guest(l);
+    if (status == 0) {
+        l->guest(l);
+        return reserve_forget(l->loop); // the guest's stream may have opened it, where a file may still be opened
+    }
     static uint64_t said_ms;
     uint64_t now_ms = uv_now(l->loop);
     if (said_ms == 0 || now_ms - said_ms > 60'000) log_warn("newcomers wait: %s; is the limit on open files too low?", uv_strerror(status));
