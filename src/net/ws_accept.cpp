@@ -129,5 +129,5 @@ void ws_accept(HttpRequest *r, bool waits) {
     }
     if (waits) buf_add(c->queue, buf_view(out));
     else conn_send(c, buf_view(out));
-    if (!c->pumping && c->held.len != 0) conn_resume_soon(c);
+    if (!c->pumping && (c->held.len != 0 || c->eof)) conn_resume_soon(c);
 }

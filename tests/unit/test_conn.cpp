@@ -160,6 +160,17 @@ static void half_closed_peers_are_answered(void **) {
     assert_true(hear(fd, got));
     assert_true(has(got, "HTTP/1.1 200"));
     close(fd);
+    // Who has shut its side before its handshake is answered has left: nothing would ever be heard of it.
+    fd = dial(listen_tcp());
+    say(fd, GET "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    shutdown(fd, SHUT_WR);
+    got.len = 0;
+    assert_false(hear(fd, got, 50));
+    ws_accept(http_pending(waiting));
+    assert_true(hear(fd, got, 50));
+    assert_true(has(got, "HTTP/1.1 101"));
+    assert_int_equal(net_connections(), 0);
+    close(fd);
     world_end();
 }
 
