@@ -161,7 +161,7 @@ void conn_enter(Conn *c, ConnState state) {
     bool goes_on = c->state == ConnState::closing && state == ConnState::draining; // both within drain_ms_max
     c->state = state;
     if (!goes_on) c->since_ms = net_now();
-    bool waits = (state == ConnState::idle || state == ConnState::head) && !c->authenticated;
+    bool waits = state != ConnState::request && !c->authenticated && !c->refused;
     if (waits && !c->on_lists) accept_list_enter(c);
     if (!waits && c->on_lists) accept_list_leave(c);
     uint64_t due = deadline_of(c);

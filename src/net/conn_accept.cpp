@@ -1,6 +1,6 @@
 // Who may come in: the limit of connections in all and for each address (PROTOCOL §4), and who goes when there is no more room:
-// the oldest without a session that has no request in hand. Owns the counts of addresses and the net's listeners, of which
-// conn_listen.cpp knows more. Loop thread only.
+// the oldest without a session and without a request in hand, though one may be arriving or its answer leaving: by being slow nobody keeps
+// others out. Owns the counts of addresses and the net's listeners, of which conn_listen.cpp knows more. Loop thread only.
 #include "net/conn_internal.h"
 
 #include <stdlib.h>

@@ -36,7 +36,7 @@ struct AddressCount {
     Address group;
     uint32_t connections;
     uint32_t without_session;
-    Conn *oldest = nullptr; // of those without a session and a request, by when they became so
+    Conn *oldest = nullptr; // of those without a session and a request in hand, by when they became so
     Conn *newest = nullptr;
 };
 
@@ -45,7 +45,7 @@ struct Link {
     Conn *after;
 };
 
-constexpr int list_all = 0;     // everybody idle without a session
+constexpr int list_all = 0;     // everybody without a session and a request in hand
 constexpr int list_address = 1; // those of one address
 
 struct Conn {

@@ -251,6 +251,23 @@ static void who_takes_nothing_of_an_answer_is_gone_after_a_minute(void **) {
     world_end();
 }
 
+static void who_takes_nothing_of_an_answer_makes_room(void **) {
+    NetOptions options;
+    options.connections_max = 1;
+    world_begin(options);
+    int slow = ask_for_much();
+    world.request = nullptr;
+    int fd = dial(listen_tcp());
+    say(fd, GET "Connection: close\r\n\r\n");
+    ScopedBuf got;
+    assert_true(hear(fd, got));
+    assert_int_equal(buf_view(got).find("HTTP/1.1 200 "), 0);
+    assert_null(conn_get(waiting));
+    close(fd);
+    close(slow);
+    world_end();
+}
+
 // 30 seconds of nothing are no minute of it.
 static void who_takes_an_answer_slowly_has_a_second_for_each_kib(void **) {
     world_begin();
@@ -382,6 +399,7 @@ int main() {
         cmocka_unit_test(a_password_does_not_stay_in_the_buffer), cmocka_unit_test(who_finds_no_descriptor_waits),
         cmocka_unit_test(who_waits_for_an_answer_is_not_read),
         cmocka_unit_test(who_takes_nothing_of_an_answer_is_gone_after_a_minute),
+        cmocka_unit_test(who_takes_nothing_of_an_answer_makes_room),
         cmocka_unit_test(who_takes_an_answer_slowly_has_a_second_for_each_kib),
         cmocka_unit_test(half_closed_peers_are_answered), cmocka_unit_test(a_refusal_arrives_though_more_is_coming),
         cmocka_unit_test(unix_sockets),    cmocka_unit_test(more_than_all_slots),

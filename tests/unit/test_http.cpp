@@ -672,6 +672,23 @@ static void an_address_has_its_share(void **) {
     world_end();
 }
 
+// Half a body, or a refusal that is not read: with these nobody keeps the others of its address out.
+static void a_slow_request_makes_room(void **) {
+    for (std::string_view begun : {"POST /p HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhel", "POST /p HTTP/1.1\r\n" H "Content-Length: x\r\n\r\n"}) {
+        world_begin();
+        ScopedBuf sent;
+        ConnId ids[connections_without_session_max];
+        for (ConnId &id : ids) world_feed(id = world_connect(&sent), begun);
+        sent.len = 0;
+        ConnId last = world_connect(&sent);
+        assert_int_equal(sent.len, 0);
+        assert_int_equal((int)conn_get(last)->state, (int)ConnState::idle);
+        assert_null(conn_get(ids[0]));
+        assert_non_null(conn_get(ids[1]));
+        world_end();
+    }
+}
+
 static void a_stopping_server_says_close(void **) {
     world_begin();
     world.request = [](HttpRequest *r) { waiting = r->id; };
@@ -704,6 +721,7 @@ int main() {
         cmocka_unit_test(everything_has_a_deadline),
         cmocka_unit_test(the_oldest_guest_without_a_session_goes_first),
         cmocka_unit_test(who_is_refused_takes_no_place),
+        cmocka_unit_test(a_slow_request_makes_room),
         cmocka_unit_test(an_address_has_its_share),
         cmocka_unit_test(a_stopping_server_says_close),
     };
