@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+constexpr size_t invite_bytes_max = 64; // they have 32
+
 static Hub *hub;
 static Worker *hasher;
 static AuthOptions current;
@@ -161,6 +163,7 @@ static Err check_registration(const AuthTask *t) {
     ScopedBuf key;
     if (Err err = rules_username(t->name, &key); err != Err::ok) return err;
     if (Err err = rules_password(t->password, t->name); err != Err::ok) return err;
+    if (t->invite.size() > invite_bytes_max) return Err::bad_invite;
     if (Err err = hub_check_words(hub, t->name); err != Err::ok) return err;
     // An invitation is judged by the transaction, before the name: else a guessed one would tell which names are taken where registration is closed.
     return !t->has_invite && model_user_by_name(&hub->model, t->name) ? Err::name_taken : Err::ok;
@@ -267,6 +270,9 @@ static void read_hash(AuthTask *t) {
     finish(t, Err::unavailable);
 }
 
+// Longer than the rules let any name and password be, however its letters are written: to hash it would tell nothing, and what waits for that is to be small.
+static bool is_nobodys(const AuthTask *t) { return t->name.size() > username_chars_max * 16 || t->password.size() > password_chars_max * 16; }
+
 void auth_begin(AuthTask *t) {
     t->options = current;
     uint32_t wait = throttled(t, t->kind == AuthKind::password ? t->user->name : t->name);
@@ -274,6 +280,7 @@ void auth_begin(AuthTask *t) {
         t->retry_after_s = wait;
         return finish(t, Err::rate_limited);
     }
+    if (t->kind != AuthKind::registration && is_nobodys(t)) return finish(t, Err::bad_credentials);
     if (t->kind == AuthKind::registration) {
         if (Err err = check_registration(t); err != Err::ok) return finish(t, err);
         return hash(t);

@@ -95,6 +95,24 @@ static void register_then_login(void **) {
     assert_int_equal(logs_in("", ""), Err::bad_credentials);
 }
 
+// What no name and no password can be waits for no hash, and holds no memory meanwhile; what is long only because its letters are written in parts does.
+static void what_is_too_long_is_refused_at_once(void **) {
+    static char name[username_chars_max * 16 + 2], password[password_chars_max * 16 + 2];
+    memset(name, 'n', sizeof name - 1);
+    memset(password, 'p', sizeof password - 1);
+    registers("alice", "correct horse");
+    attempt(1, AuthKind::login, name, "correct horse");
+    attempt(2, AuthKind::login, "alice", password);
+    change(3, chat_find("alice"), password, "another horse");
+    for (int i = 1; i <= 3; i++) check(outcomes[i].done && outcomes[i].err == Err::bad_credentials, "%d", i);
+    attempt(5, AuthKind::registration, "bob", "correct horse", name); // of 512 characters
+    check(outcomes[5].done && outcomes[5].err == Err::bad_invite, "an invitation");
+    name[username_chars_max * 16] = password[password_chars_max * 16] = 0;
+    attempt(4, AuthKind::login, name, password);
+    assert_false(outcomes[4].done);
+    assert_int_equal(settled(4).err, Err::bad_credentials);
+}
+
 static void what_a_registration_can_be_refused_for(void **) {
     registers("alice", "correct horse");
     const struct {
@@ -291,6 +309,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         test(a_login_that_is_being_read_for_when_the_server_stops_is_refused),
         test(register_then_login),
+        test(what_is_too_long_is_refused_at_once),
         test(what_a_registration_can_be_refused_for),
         test(two_at_once_for_one_name),
         test(the_link_makes_one_administrator),
