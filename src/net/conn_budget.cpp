@@ -33,8 +33,10 @@ uint64_t burden_of(const Conn *c) {
 
 int bits_of(uint64_t n) { return n == 0 ? 0 : 64 - __builtin_clzll(n); }
 
-// A request that has been handed out gets its answer soon, and only its answer may tell whether it was done.
-bool may_go(const Conn *c) { return c != nullptr && c->holds != 0 && c->state != ConnState::request && c->state != ConnState::gone; }
+// A request that is being done gets its answer soon, and only its answer may tell whether it was done.
+bool is_in_hand(const Conn *c) { return c->state == ConnState::request && !c->put_off; }
+
+bool may_go(const Conn *c) { return c != nullptr && c->holds != 0 && c->state != ConnState::gone && !is_in_hand(c); }
 
 void let_go(Conn *c) {
     metric_add(Metric::connections_shed);
@@ -42,7 +44,8 @@ void let_go(Conn *c) {
     switch (c->state) {
     case ConnState::idle:
     case ConnState::head:
-    case ConnState::body: return http_refuse(c);
+    case ConnState::body:
+    case ConnState::request: return http_refuse(c);
     case ConnState::socket: return ws_refuse(c);
     default: return conn_end(c);
     }

@@ -70,6 +70,7 @@ struct Conn {
     bool hang_up : 1; // shut our side when all is sent
     bool fresh : 1;   // no request yet
     bool answer_closes : 1;
+    bool put_off : 1; // its request waits, and nothing of it has been done
     bool refused : 1; // one too many: it lingers until it has read that, and takes nobody's place
     void *owner;
     HttpIn *http;
@@ -200,7 +201,7 @@ void http_stop(); // the spare loan goes
 void http_timed_out(Conn *c);
 void http_fail(Conn *c, Err err, const char *sentence); // a malformed request: answer, drain, close
 void http_answer_done(Conn *c);                         // the answer has left
-void http_refuse(Conn *c);                              // 503 to one over a limit, whatever of a request has come
+void http_refuse(Conn *c);                              // 503 to one over a limit, whatever of a request has come, but not one in hand
 HttpRequest *http_request_of(Conn *c);
 bool http_keeps_alive(const HttpRequest *r);
 bool http_is_1_0(const HttpRequest *r);

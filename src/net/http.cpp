@@ -256,6 +256,7 @@ size_t take_body(HttpIn *in, const char *data, size_t len) {
 void hand_out(Conn *c, HttpIn *in) {
     in->request.body = buf_view(in->body);
     c->fresh = false;
+    c->put_off = false;
     conn_enter(c, ConnState::request);
     if (in->request.path == "*") {
         HttpAnswer answer;
@@ -325,6 +326,16 @@ void http_stop() {
 HttpRequest *http_pending(ConnId id) {
     Conn *c = conn_get(id);
     return c != nullptr && c->state == ConnState::request ? &c->http->request : nullptr;
+}
+
+void http_put_off(HttpRequest *r, bool put_off) { r->conn->put_off = put_off; }
+
+void http_forget_body(HttpRequest *r) {
+    HttpIn *in = r->conn->http;
+    memory_wipe(buf_view(in->body));
+    buf_free(in->body);
+    r->body = {};
+    budget_note(r->conn);
 }
 
 HttpRequest *http_request_of(Conn *c) { return c->http != nullptr ? &c->http->request : nullptr; }

@@ -36,6 +36,10 @@ bool http_cookie_next(const HttpRequest *r, std::string_view name, size_t *at, s
 
 // The request that is waiting for its answer on that connection; null when the connection has gone.
 HttpRequest *http_pending(ConnId id);
+// While it is put off nothing has been done of it yet, so where memory is short it may be refused (503) like one that is still arriving.
+void http_put_off(HttpRequest *r, bool put_off);
+// Its body has been read and is let go before the answer: it may be long, a secret may be in it, and the answer may take its time.
+void http_forget_body(HttpRequest *r);
 
 // Lines "Name: value\r\n" that every response carries are added by http_respond: security headers of PROTOCOL §2.1, Date only if the clock is set,
 // Content-Length, Connection. HEAD sends no body. An answer ends the request: all its views die.

@@ -170,10 +170,7 @@ void http_fail(Conn *c, Err err, const char *sentence) {
 
 void http_timed_out(Conn *c) { http_fail(c, Err::timed_out, nullptr); }
 
-void http_refuse(Conn *c) {
-    if (c->state == ConnState::idle || c->state == ConnState::head || c->state == ConnState::body)
-        send_error(c, http_request_of(c), Err::overloaded, nullptr, "Retry-After: 10\r\n", true);
-}
+void http_refuse(Conn *c) { send_error(c, http_request_of(c), Err::overloaded, nullptr, "Retry-After: 10\r\n", true); }
 
 void http_answer_done(Conn *c) {
     http_free(c);

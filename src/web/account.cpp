@@ -114,6 +114,7 @@ static void enter(Call *call, AuthKind kind) {
     t->invite = arena_copy(t->arena, invite);
     t->has_invite = has_invite && !invite.empty();
     json_forget();
+    http_forget_body(call->r);
     auth_begin(t);
 }
 
@@ -222,6 +223,7 @@ void post_password(Call *call) {
     t->password = arena_copy(t->arena, old_password);
     t->new_password = arena_copy(t->arena, new_password);
     json_forget();
+    http_forget_body(call->r);
     auth_begin(t);
 }
 

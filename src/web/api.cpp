@@ -237,7 +237,10 @@ static bool origin_allowed(const HttpRequest *r, bool by_cookie) {
 static void dispatch(HttpRequest *r);
 
 static void heard_again(ConnId id) {
-    if (HttpRequest *r = http_pending(id)) dispatch(r);
+    HttpRequest *r = http_pending(id);
+    if (!r) return; // there was no memory for it
+    http_put_off(r, false);
+    dispatch(r);
 }
 
 static void dispatch(HttpRequest *r) {
@@ -252,7 +255,10 @@ static void dispatch(HttpRequest *r) {
     if (changes && !origin_allowed(r, by_cookie)) return answer_error(&call, Err::bad_origin);
     if (call.session) {
         uint64_t now = clock_ms();
-        if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) return delay_until(r->id, now + wait, heard_again);
+        if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) {
+            http_put_off(r, true);
+            return delay_until(r->id, now + wait, heard_again);
+        }
         session_touch(call.session);
     }
     if (!(route->flags & open_to_all)) {

@@ -139,6 +139,41 @@ static void who_holds_most_goes_first(void **) {
     for (Buf *b : {&small_sent[0], &small_sent[1], &waiting_sent}) buf_free(*b);
 }
 
+// Requests that are put off are many and long: they go before those who talk. One that is being done stays; what it needs no more has been let go.
+static void who_is_put_off_goes_before_who_talks(void **) {
+    begin();
+    constexpr int each = 20;
+    Buf sent[each], talker_sent, done_sent;
+    ConnId ids[each], talker = socket_open(&talker_sent), done = loopback(&done_sent);
+    world.request = [](HttpRequest *r) { r->path == "/later" ? http_put_off(r, true) : http_forget_body(r); };
+    world_feed(done, post);
+    world_feed(done, {zeros.data, 60'000});
+    assert_true(holds(done) > 0 && holds(done) < 8192);
+    frame_begin(talker, 5'000);
+    int refused = 0;
+    for (int i = 0; i < each; i++) {
+        world_feed(ids[i] = loopback(&sent[i]), "POST /later HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n");
+        world_feed(ids[i], {zeros.data, 60'000});
+        assert_true(net.held_bytes <= net.options.held_bytes_max);
+        if (i == 0) http_put_off(http_pending(ids[0]), false); // it is heard
+    }
+    for (int i = 0; i < each; i++) {
+        bool is_told = has(sent[i], "HTTP/1.1 503 ") && has(sent[i], "Retry-After: ");
+        assert_int_equal(is_told, http_pending(ids[i]) == nullptr);
+        refused += is_told;
+    }
+    assert_true(refused > 5 && refused < each);
+    assert_int_equal((int)conn_get(talker)->state, (int)ConnState::socket);
+    assert_non_null(http_pending(ids[0]));
+    assert_non_null(http_pending(done));
+    http_respond(http_pending(done), {});
+    assert_true(has(done_sent, "HTTP/1.1 200 "));
+    world_end();
+    for (Buf &b : sent) buf_free(b);
+    buf_free(talker_sent);
+    buf_free(done_sent);
+}
+
 // Little by little, from very many: here too those are ended who are there longest.
 static void many_small_ones_are_bounded_too(void **) {
     begin(256 * 1024);
@@ -200,6 +235,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_comes_and_goes),      cmocka_unit_test(is_nothing_when_the_net_stops),
         cmocka_unit_test(who_holds_most_goes_first),       cmocka_unit_test(many_small_ones_are_bounded_too),
+        cmocka_unit_test(who_is_put_off_goes_before_who_talks),
         cmocka_unit_test(at_the_limit_only_a_little_is_given), cmocka_unit_test(the_heaviest_go_and_no_more_than_needed),
     };
     int failed = cmocka_run_group_tests(tests, nullptr, nullptr);
