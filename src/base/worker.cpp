@@ -55,7 +55,8 @@ struct Worker {
     uv_thread_t *threads;
     unsigned threads_max, threads_count;
     uint32_t queue_max;
-    int nice;             // of its threads, not of the process; 0: as the process
+    int nice;             // of its threads, if they give way, not of the process
+    bool gives_way;
     uint32_t outstanding; // submitted and not yet completed; while there are any, the loop is kept alive
     uint32_t waiting;     // guarded by the mutex from here on
     bool stopping;
@@ -74,7 +75,7 @@ void wake_loop(Worker *worker) { (void)eventfd_write(worker->ready_fd, 1); }
 void worker_run(void *argument) {
     Worker *worker = (Worker *)argument;
     // Of this thread alone, as Linux has it; where it is refused the work is done all the same.
-    if (worker->nice != 0) (void)setpriority(PRIO_PROCESS, 0, worker->nice);
+    if (worker->gives_way) (void)setpriority(PRIO_PROCESS, 0, worker->nice);
     uv_mutex_lock(&worker->mutex);
     for (;;) {
         // Whatever waits in the queue is small; what comes of it need not be, and the loop may be slower than the threads.
@@ -157,7 +158,8 @@ Worker *worker_start(uv_loop_s *loop, unsigned threads, uint32_t queue_max, int 
     CB_ASSERT(threads >= 1);
     Worker *worker = (Worker *)mem_zero(sizeof(Worker));
     worker->queue_max = queue_max;
-    worker->nice = nice != 0 ? getpriority(PRIO_PROCESS, 0) + nice : 0;
+    worker->gives_way = nice != 0;
+    worker->nice = worker->gives_way ? getpriority(PRIO_PROCESS, 0) + nice : 0;
     worker->threads_max = threads;
     worker->threads = (uv_thread_t *)mem_zero(threads * sizeof(uv_thread_t));
     bool mutex_made = uv_mutex_init(&worker->mutex) == 0;

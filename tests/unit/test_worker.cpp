@@ -80,7 +80,7 @@ struct Priority : Job {
     int nice = 0;
 };
 
-static void threads_may_give_way(void **) {
+static void threads_give_way_by_three() {
     uv_loop_t loop;
     uv_loop_init(&loop);
     Worker *worker = worker_start(&loop, 1, 1, 3);
@@ -94,6 +94,16 @@ static void threads_may_give_way(void **) {
     assert_int_equal(job.nice, mine + 3 > 19 ? 19 : mine + 3);
     worker_stop(worker);
     close_all(&loop);
+}
+
+static void threads_may_give_way(void **) { threads_give_way_by_three(); }
+
+// From -3 it goes to 0, which is a number like others.
+static void threads_of_the_preferred_give_way_too(void **) {
+    int mine = getpriority(PRIO_PROCESS, 0);
+    if (setpriority(PRIO_PROCESS, 0, -3) != 0) skip(); // that needs a privilege
+    threads_give_way_by_three();
+    assert_int_equal(setpriority(PRIO_PROCESS, 0, mine), 0);
 }
 
 static void one_thread_keeps_the_order(void **) {
@@ -219,7 +229,7 @@ static void a_completion_may_submit(void **) {
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_keeps_the_order),
-        cmocka_unit_test(threads_start_with_the_first_job_or_when_told), cmocka_unit_test(threads_may_give_way), cmocka_unit_test(many_threads_do_each_once), cmocka_unit_test(a_full_queue_refuses),
+        cmocka_unit_test(threads_start_with_the_first_job_or_when_told), cmocka_unit_test(threads_may_give_way), cmocka_unit_test(threads_of_the_preferred_give_way_too), cmocka_unit_test(many_threads_do_each_once), cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(stopping_finishes_what_is_queued), cmocka_unit_test(a_completion_may_submit),
     };
     return cmocka_run_group_tests_name("worker", tests, nullptr, nullptr);
