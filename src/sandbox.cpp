@@ -421,6 +421,21 @@ static void build(Program &p) {
     set_jumps(p, places);
 }
 
+static bool install(Program &p, long flags) {
+    sock_fprog program = {.len = static_cast<unsigned short>(p.len), .filter = p.code};
+    return sandbox_kernel(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, address_of(&program), 0) == 0;
+}
+
+void sandbox_no_ring() {
+    static Program p;
+    p.len = 0;
+    put(p, load, offsetof(seccomp_data, nr));
+    put(p, same, __NR_io_uring_setup, 0, 1);
+    put(p, give, SECCOMP_RET_ERRNO | ENOSYS);
+    put(p, give, SECCOMP_RET_ALLOW);
+    (void)install(p, 0); // where it cannot be, there will be no filter that a ring could pass by
+}
+
 bool sandbox_calls(Buf *why) {
 #ifdef CB_SANITIZED
     buf_add(*why, "this build has sanitizers, which make calls of their own");
@@ -429,8 +444,7 @@ bool sandbox_calls(Buf *why) {
     static Program p;
     p.len = 0;
     if (machine) build(p);
-    sock_fprog program = {.len = static_cast<unsigned short>(p.len), .filter = p.code};
-    if (machine && sandbox_kernel(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, address_of(&program), 0) == 0) return true;
+    if (machine && install(p, SECCOMP_FILTER_FLAG_TSYNC)) return true;
     buf_printf(*why, "this kernel filters no system calls (%s)", strerror(machine ? errno : ENOSYS));
     return false;
 }

@@ -27,6 +27,10 @@ struct SandboxPlace {
 // At the top of main, for every command: no core file and no debugger that would show passwords, no new rights by set-uid programs, small stacks.
 void sandbox_harden_process();
 
+// Before the loop is made: the kernel makes this process no io_uring (ENOSYS). libuv from 1.45 on would have one for its loop and end the process when sandbox_calls takes
+// it away; that it must, since what is asked by a ring passes no filter.
+void sandbox_no_ring();
+
 // The folder is made if missing, and is given to `ids`. Then this process is `ids` and nobody else, and has tried that it cannot go back. False with a sentence.
 [[nodiscard]] bool sandbox_become(UserIds ids, const char *data_dir, Buf *error);
 

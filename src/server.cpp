@@ -366,6 +366,7 @@ int server_run(Options *o) {
     // libuv aborts without a word where its table of descriptors cannot grow; ours says what it was.
     (void)uv_replace_allocator(malloc, mem_grow, calloc, free);
     ScopedBuf error;
+    if (o->sandbox != SandboxMode::off) sandbox_no_ring();
     if (int failed = uv_loop_init(&loop)) {
         fprintf(stderr, "chatterbox: cannot start: %s\n", uv_strerror(failed));
         return 1;

@@ -240,6 +240,26 @@ static void what_an_intruder_tries_fails_or_is_the_end(void **) {
     }
 }
 
+// libuv asks for a ring when the loop is made, and goes on as ever where the kernel has none.
+static void a_ring_is_not_to_be_had(void **) {
+    auto asks = [] { return static_cast<int>(syscall(__NR_io_uring_setup, 0, nullptr)); };
+    if (fails_with(asks(), ENOSYS)) skip();
+    int how = child_does([] {
+        sandbox_no_ring();
+        bool has_none = fails_with(syscall(__NR_io_uring_setup, 0, nullptr), ENOSYS);
+        return has_none && getppid() > 0 && opens(outside, O_RDONLY) ? 0 : 1;
+    });
+    assert_int_equal(how, 0);
+#ifndef CB_SANITIZED
+    how = child_does([] {
+        sandbox_no_ring();
+        if (!confine_calls()) return 7;
+        return syscall(__NR_io_uring_setup, 0, nullptr) < 0 ? 9 : 8; // from now on it is an intruder's
+    });
+    assert_int_equal(how, 1000 + SIGSYS);
+#endif
+}
+
 static void threads_that_run_already_are_covered(void **) {
 #ifdef CB_SANITIZED
     skip();
@@ -400,6 +420,7 @@ int main() {
         cmocka_unit_test_setup_teardown(the_file_of_a_socket_can_be_taken_away, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_can_still_do_its_work, setup, teardown),
         cmocka_unit_test_setup_teardown(what_an_intruder_tries_fails_or_is_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_ring_is_not_to_be_had, setup, teardown),
         cmocka_unit_test_setup_teardown(threads_that_run_already_are_covered, setup, teardown),
         cmocka_unit_test_setup_teardown(it_cannot_be_made_to_dump_or_gain, setup, teardown),
         cmocka_unit_test_setup_teardown(root_becomes_somebody_for_good, setup, teardown),
