@@ -356,6 +356,7 @@ static int watch_signals() {
 static int start_failed(const Buf &error, int status) {
     fprintf(stderr, "chatterbox: %.*s\n", static_cast<int>(error.len), error.data);
     net_stop_listening(); // removes the files of Unix sockets
+    control_stop();
     if (store) store_close(store);
     return status;
 }
@@ -389,9 +390,8 @@ int server_run(Options *o) {
     uv_idle_init(&loop, &no_sleep);
     uv_timer_init(&loop, &alarm_clock);
     if (int failed = watch_signals()) {
-        fprintf(stderr, "chatterbox: cannot watch for signals: %s\n", uv_strerror(failed));
-        store_close(store);
-        return 1;
+        buf_printf(error, "cannot watch for signals: %s", uv_strerror(failed));
+        return start_failed(error, 1);
     }
     uv_run(&loop, UV_RUN_DEFAULT);
 
