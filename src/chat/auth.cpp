@@ -195,7 +195,7 @@ static void password_written(Hub *, StoreWrite *w) { finish(reinterpret_cast<Aut
 static void change_verified(AuthTask *t) {
     if (!t->matched || is_void(t)) return finish(t, Err::bad_credentials);
     if (!t->new_hash[0]) return finish(t, Err::overloaded);
-    StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
+    StoreWrite *w = hub_write_new(WriteKind::user_password, model_user(&hub->model, t->user_id));
     w->user = t->user_id;
     w->text = arena_copy(w->arena, t->new_hash);
     w->key = arena_copy(w->arena, t->stored_hash);

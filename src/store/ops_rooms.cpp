@@ -102,6 +102,7 @@ Err op_member_add(Tx &tx, StoreWrite *w) {
 Err op_member_remove(Tx &tx, StoreWrite *w) {
     Asker asker = asker_get(tx, w);
     if (!asker.exists) return Err::not_found;
+    if (asker.blocked) return Err::blocked;
     RoomRow room;
     bool is_asker_in;
     if (!room_visible(tx, w, asker, &room, &is_asker_in)) return Err::not_found;

@@ -52,8 +52,12 @@ Err op_user_add(Tx &tx, StoreWrite *w) {
     return Err::ok;
 }
 
+// Who asks for oneself may have been blocked since the hub looked. The system may do so for anybody.
+static bool is_blocked_asker(const StoreWrite *w) { return w->by != 0 && w->user_row.blocked; }
+
 Err op_user_profile(Tx &tx, StoreWrite *w) {
     if (!user_alive(tx, w)) return Err::not_found;
+    if (is_blocked_asker(w)) return Err::blocked;
     int64_t rev = ++tx.rev;
     db_run(tx.db, Sql::user_profile, w->user, rev, w->has_display_name ? w->display_name : w->user_row.display_name,
            w->has_status ? w->status : w->user_row.status);
@@ -63,6 +67,7 @@ Err op_user_profile(Tx &tx, StoreWrite *w) {
 }
 
 Err op_user_password(Tx &tx, StoreWrite *w) {
+    if (w->by != 0 && user_alive(tx, w) && is_blocked_asker(w)) return Err::blocked;
     if (!db_run(tx.db, Sql::user_password, w->user, w->text, w->key)) return Err::not_found;
     if (!w->renew_only) sessions_end_but(tx, w, w->keep_session);
     return Err::ok;

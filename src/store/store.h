@@ -87,8 +87,8 @@ enum class WriteKind : uint8_t {
     user_add,          // name, key, text=password hash, role, time, [token_hash=invite] name_taken bad_invite                user, member (lobby, seen=its newest)
                        //   out: user. The invite's role counts, `role` only without one; a used invite is consumed; one that makes an
                        //   administrator is void once there is one
-    user_profile,      // user, [display_name] [status] (has_… flags)                not_found                                user
-    user_password,     // user, text=password hash; key=the present one (empty: any); keep_session (0: none)  not_found  -; all other sessions of the user end. renew_only: no session ends
+    user_profile,      // user, [display_name] [status] (has_… flags)                not_found blocked                        user
+    user_password,     // user, text=password hash; key=the present one (empty: any); keep_session (0: none)  not_found blocked  -; all other sessions of the user end. renew_only: no session ends
     user_role,         // user, role                                                not_found                                 user
     user_block,        // user, flag=blocked (false: warnings back to 0)            not_found                                 - (out: user_row)
     user_delete,       // user: sessions and memberships end, name stays taken      not_found                                 member(left)…, user
@@ -100,7 +100,7 @@ enum class WriteKind : uint8_t {
     room_change,       // room, [name+key] [topic] [archived]; by owner or admin     not_found forbidden name_taken            room
     member_add,        // room, user: oneself into a public room, or a member invites not_found not_member forbidden archived blocked too_many   member, or none if in already
                        //   (also room_change, member_remove: a private room that `by` is not in is not_found, to administrators too)
-    member_remove,     // room, user: leave, or owner/admin removes; never the lobby  not_found not_member forbidden           member(left)
+    member_remove,     // room, user: leave, or owner/admin removes; never the lobby  not_found not_member forbidden blocked   member(left)
     message_post,      // room, text, nonce, reply, time, mentions                    blocked not_member archived not_found(reply) message; a known nonce: is_repeat, no change
                        //   (the nonce is the sender's: the stored message may be of another room, and even of one that was left since). The nonce is looked for
                        //   before any refusal but blocked; then only a message of a room that the sender is in is the answer

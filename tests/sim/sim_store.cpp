@@ -165,6 +165,7 @@ static Err user_add(Act &a) {
 static Err user_profile(Act &a) {
     SimUser *u = a.alive(a.w->user);
     if (!u) return Err::not_found;
+    if (a.w->by && u->row.blocked) return Err::blocked;
     u->row.rev = ++a.d.rev;
     if (a.w->has_display_name) u->row.display_name = keep(a.w->display_name);
     if (a.w->has_status) u->row.status = keep(a.w->status);
@@ -175,6 +176,7 @@ static Err user_profile(Act &a) {
 static Err user_password(Act &a) {
     SimUser *u = a.alive(a.w->user);
     if (!u) return Err::not_found;
+    if (a.w->by && u->row.blocked) return Err::blocked;
     if (!a.w->key.empty() && a.w->key != u->password) return Err::not_found;
     u->password = keep(a.w->text);
     if (!a.w->renew_only) a.end_sessions(a.w->user, a.w->keep_session);
@@ -266,11 +268,11 @@ static Err session_touch(Act &a) {
 // --- rooms
 
 // The one who asks: null for the system.
-static Err asker(Act &a, Err stranger, bool may_be_blocked, SimUser **out) {
+static Err asker(Act &a, Err stranger, SimUser **out) {
     *out = a.w->by ? a.user(a.w->by) : nullptr;
     if (!a.w->by) return Err::ok;
     if (!*out) return stranger;
-    return !may_be_blocked && ((*out)->row.blocked || (*out)->row.deleted) ? Err::blocked : Err::ok;
+    return (*out)->row.blocked || (*out)->row.deleted ? Err::blocked : Err::ok;
 }
 
 static SimRoom *visible(Act &a) {
@@ -288,7 +290,7 @@ static bool name_taken(Act &a, int64_t but) {
 static Err room_add(Act &a) {
     StoreWrite *w = a.w;
     SimUser *by;
-    if (Err err = asker(a, Err::blocked, false, &by); err != Err::ok) return err;
+    if (Err err = asker(a, Err::blocked, &by); err != Err::ok) return err;
     uint32_t owned = 0;
     for (const SimRoom &r : a.d.rooms) owned += r.row.owner == w->by;
     if (by && w->limit && owned >= w->limit) return Err::too_many;
@@ -310,7 +312,7 @@ static Err room_add(Act &a) {
 static Err room_change(Act &a) {
     StoreWrite *w = a.w;
     SimUser *by;
-    if (Err err = asker(a, Err::blocked, false, &by); err != Err::ok) return err;
+    if (Err err = asker(a, Err::blocked, &by); err != Err::ok) return err;
     SimRoom *r = visible(a);
     if (!r) return Err::not_found;
     if (r->row.kind == RoomKind::direct) return Err::forbidden;
@@ -327,7 +329,7 @@ static Err room_change(Act &a) {
 static Err member_add(Act &a) {
     StoreWrite *w = a.w;
     SimUser *by;
-    if (Err err = asker(a, Err::blocked, false, &by); err != Err::ok) return err;
+    if (Err err = asker(a, Err::blocked, &by); err != Err::ok) return err;
     SimRoom *r = visible(a);
     if (!r || !a.alive(w->user)) return Err::not_found;
     if (by && w->by != w->user && !a.is_in(w->room, w->by)) return Err::not_member;
@@ -342,7 +344,7 @@ static Err member_add(Act &a) {
 static Err member_remove(Act &a) {
     StoreWrite *w = a.w;
     SimUser *by;
-    if (Err err = asker(a, Err::not_found, true, &by); err != Err::ok) return err;
+    if (Err err = asker(a, Err::not_found, &by); err != Err::ok) return err;
     SimRoom *r = visible(a);
     if (!r) return Err::not_found;
     if (r->row.kind == RoomKind::direct || w->room == 1) return Err::forbidden;
