@@ -85,6 +85,9 @@ Member *model_member(const Model *m, int64_t room, int64_t user);    // null: no
 // The session of a presented token, or null: unknown, or expired (PROTOCOL §4; never while the clock is not set).
 Session *model_session(const Model *m, std::string_view token);
 Session *model_session_of(const User *user, int64_t id);
+// Its time is over, though nobody has asked for it since: unused for too long, or too old however much it is used. Never while the clock is not set.
+bool session_is_over(const Session *session);
+bool session_is_too_old(const Session *session);
 
 // Applying what was committed. Each returns the present object.
 User *model_put_user(Model *m, const UserRow &row, std::string_view name_key);

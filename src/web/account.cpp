@@ -239,8 +239,11 @@ static void sessions_known(StoreRead *read) {
         json_begin(w, '{');
         json_key(w, "sessions");
         json_begin(w, '[');
+        const User *user = model_user(&web_hub->model, read->user);
         for (uint32_t i = 0; i < read->sessions_count; i++) {
             const SessionRow &s = read->sessions[i];
+            const Session *session = model_session_of(user, s.id);
+            if (!session || session_is_over(session)) continue; // its row may outlive it
             json_begin(w, '{');
             json_field_int(w, "id", s.id);
             json_field_int(w, "created", s.created);

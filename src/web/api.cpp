@@ -156,10 +156,19 @@ static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
 
 static void touched(Hub *, StoreWrite *) {}
 
+// Over an open socket, that is: for a request it is none any more.
+static void end_of_age(const Session *session) {
+    StoreWrite *w = hub_write_new(WriteKind::session_end, nullptr);
+    w->user = session->user->id;
+    w->session_id = session->id;
+    hub_submit(web_hub, w, {}, touched);
+}
+
 void session_touch(Session *session) {
     uint64_t now = clock_ms();
     if ((session->touched_ms && now - session->touched_ms < session_touch_ms) || !clock_is_set()) return;
     session->touched_ms = now;
+    if (session_is_too_old(session)) return end_of_age(session);
     int64_t wall_ms = clock_wall_ms();
     if (session->created && wall_ms - session->last_used < static_cast<int64_t>(session_touch_ms)) return; // by the server before this one
     session->last_used = wall_ms;

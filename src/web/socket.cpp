@@ -149,7 +149,7 @@ void socket_closed(Conn *c) {
     sockets_list_changed();
     reader_end(&s->reader);
     presence_leave(sockets_hub, user, clock_ms());
-    session_touch(s->session); // it was in use until now, however silent: a program may only listen for a month
+    session_touch(s->session); // it was in use until now
     socket_bury(s);
 }
 
@@ -293,6 +293,7 @@ static void count_frame(Socket *s, uint64_t now) {
 
 void socket_frame(Conn *c) {
     auto *s = static_cast<Socket *>(conn_owner(c));
+    session_touch(s->session); // who only listens answers pings
     count_frame(s, clock_ms());
     if (s->slowed) socket_update_pause(s);
 }

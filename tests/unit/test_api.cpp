@@ -126,6 +126,21 @@ static void what_others_need_not_know(void **) {
     assert_int_equal(count(asks("GET", "/api/users", tokens[1])), 1);
 }
 
+// A row is removed when something ends it; one that only became too old stays, and is no session all the same.
+static void sessions_that_are_over_are_not_listed(void **) {
+    char other[uuid_chars + 1];
+    int64_t first = alice->sessions->id, second = log_in(alice, other)->id;
+    char text[40];
+    auto is_listed = [&](int64_t id) {
+        snprintf(text, sizeof text, "{\"id\":%lld,", (long long)id);
+        return asks("GET", "/api/me/sessions", tokens[0]).find(text) != std::string_view::npos;
+    };
+    assert_true(is_listed(first) && is_listed(second));
+    alice->sessions->last_used -= session_unused_ms_max + 1000;
+    assert_true(is_listed(first));
+    assert_false(is_listed(second));
+}
+
 // --- pages of messages
 
 static void pages_of_messages(void **) {
@@ -180,6 +195,7 @@ int main() {
         test(what_is_asked_without_a_session),
         test(pages_of_people_are_in_the_order_of_their_names),
         test(what_others_need_not_know),
+        test(sessions_that_are_over_are_not_listed),
         test(pages_of_messages),
         test(a_private_room_is_not_there_for_others),
     };

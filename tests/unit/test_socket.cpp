@@ -185,6 +185,12 @@ static void the_end_of_a_session_closes_its_sockets_alone(void **) {
     assert_int_equal(sockets_count(), 0);
 }
 
+static void pong(Tab &t) {
+    ScopedBuf frame;
+    put_frame(frame, 0x8a, "");
+    feed(t, buf_view(frame));
+}
+
 // A month passes over an open socket: the session is in use, and the next handshake must find it.
 static void an_open_socket_is_a_use_of_its_session(void **) {
     Tab &speaks = a_tab(), &listens = a_tab();
@@ -198,10 +204,38 @@ static void an_open_socket_is_a_use_of_its_session(void **) {
     say(speaks, R"({"type":"ping"})");
     assert_non_null(model_session(&hub.model, tokens[0]));
     assert_null(model_session(&hub.model, tokens[1]));
+    pong(listens);
+    assert_non_null(model_session(&hub.model, tokens[1]));
+    bob->sessions->last_used -= session_unused_ms_max + 1000;
+    bob->sessions->touched_ms = 0;
     conn_abort(conn_get(listens.id));
     assert_non_null(model_session(&hub.model, tokens[1]));
     Tab &again = a_tab();
     online(again, tokens[1]);
+}
+
+// A year passes over one: however much it is used, the session has an end, in the database too.
+static void a_session_ends_under_an_open_socket(void **) {
+    char other[uuid_chars + 1];
+    log_in(alice, other);
+    Tab &speaks = a_tab(), &listens = a_tab(), &younger = a_tab();
+    online(speaks, tokens[0]);
+    online(listens, tokens[1]);
+    online(younger, other);
+    Session *old = alice->sessions->next_of_user;
+    for (Session *session : {old, bob->sessions}) {
+        session->created -= session_age_ms_max + 1000;
+        session->touched_ms = 0;
+    }
+    say(speaks, R"({"type":"ping"})");
+    pong(listens);
+    say(younger, R"({"type":"ping"})");
+    until_has(speaks, "close 4001");
+    until_has(listens, "close 4001");
+    until_has(younger, "pong");
+    assert_false(has(younger, "close"));
+    assert_null(bob->sessions);
+    assert_int_equal(sql_value(world, "SELECT count(*) FROM sessions"), 1);
 }
 
 static void there_is_a_limit_for_each_user_and_for_all(void **) {
@@ -497,6 +531,7 @@ int main() {
         test(a_broken_connection_does_not_hold_up_a_block),
         test(the_end_of_a_session_closes_its_sockets_alone),
         test(an_open_socket_is_a_use_of_its_session),
+        test(a_session_ends_under_an_open_socket),
         test(there_is_a_limit_for_each_user_and_for_all),
         test(when_the_store_is_opened_anew_nothing_is_left_hanging),
         test(frames_behind_a_full_kernel_come_without_further_news),
