@@ -37,6 +37,7 @@ struct AuthTask {
     bool has_invite;
     User *user;                     // password: whose; else out
     int64_t keep_session;           // password: this one stays
+    int64_t former_session;         // login: of the browser that logs in again; not looked at here
     // out
     Err err;
     uint32_t retry_after_s;         // of rate_limited

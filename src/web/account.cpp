@@ -60,6 +60,22 @@ static void note_attempt(const AuthTask *t) {
     }
 }
 
+static void note_end(Hub *h, const StoreWrite *w, Audit what) {
+    if (w->err == Err::ok) audit(what, address_of(w->address), model_user(&h->model, w->user)->name, "session %lld", static_cast<long long>(w->session_id));
+}
+
+static void former_ended(Hub *h, StoreWrite *w) { note_end(h, w, Audit::session_end); }
+
+// A browser has one session of a person: with the new cookie it loses the token of the one before, which somebody else may have. Another person's is not touched.
+static void end_former(const AuthTask *t) {
+    if (!t->former_session || !model_session_of(t->user, t->former_session)) return;
+    StoreWrite *w = hub_write_new(WriteKind::session_end, t->user);
+    w->user = t->user->id;
+    w->session_id = t->former_session;
+    w->address = arena_copy(w->arena, t->address);
+    hub_submit(web_hub, w, {}, former_ended);
+}
+
 static void answer_attempt(HttpRequest *r, const AuthTask *t) { http_respond_error(r, t->err, nullptr, t->retry_after_s); }
 
 static void logged_in(AuthTask *t) {
@@ -67,6 +83,7 @@ static void logged_in(AuthTask *t) {
     HttpRequest *r = http_pending(t->owner_id);
     if (!r) return;
     if (t->err != Err::ok) return answer_attempt(r, t);
+    end_former(t);
     SecretBuf json(own_json_bytes), cookie(cookie_line_bytes);
     JsonWriter w{.out = &json};
     json_begin(w, '{');
@@ -113,6 +130,7 @@ static void enter(Call *call, AuthKind kind) {
     t->password = arena_copy(t->arena, password);
     t->invite = arena_copy(t->arena, invite);
     t->has_invite = has_invite && !invite.empty();
+    if (call->by_cookie) t->former_session = call->session->id;
     json_forget();
     http_forget_body(call->r);
     auth_begin(t);
@@ -120,10 +138,6 @@ static void enter(Call *call, AuthKind kind) {
 
 void post_register(Call *call) { enter(call, AuthKind::registration); }
 void post_login(Call *call) { enter(call, AuthKind::login); }
-
-static void note_end(Hub *h, const StoreWrite *w, Audit what) {
-    if (w->err == Err::ok) audit(what, address_of(w->address), model_user(&h->model, w->user)->name, "session %lld", static_cast<long long>(w->session_id));
-}
 
 static void logged_out(Hub *h, StoreWrite *w) {
     note_end(h, w, Audit::logout);

@@ -253,15 +253,15 @@ static void heard_again(ConnId id) {
 }
 
 static void dispatch(HttpRequest *r) {
-    Call call = {.r = r, .session = nullptr, .user = nullptr, .body = {}, .id = 0, .name = {}};
+    Call call = {.r = r, .session = nullptr, .user = nullptr, .by_cookie = false, .body = {}, .id = 0, .name = {}};
     if (!r->host_ok && r->path != "/healthz") return answer_error(&call, Err::bad_host);
     const Route *route = find_route(&call);
     if (!route) return;
-    bool handshake = route->handler == get_socket, changes = route->method != HttpMethod::get, by_cookie;
-    call.session = who_asks(r, handshake, &by_cookie);
+    bool handshake = route->handler == get_socket, changes = route->method != HttpMethod::get;
+    call.session = who_asks(r, handshake, &call.by_cookie);
     if (call.session) call.user = call.session->user;
     if (handshake && r->origin_present && !r->origin_ok) return answer_error(&call, Err::bad_origin);
-    if (changes && !origin_allowed(r, by_cookie)) return answer_error(&call, Err::bad_origin);
+    if (changes && !origin_allowed(r, call.by_cookie)) return answer_error(&call, Err::bad_origin);
     if (call.session) {
         uint64_t now = clock_ms();
         if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) {

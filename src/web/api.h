@@ -11,6 +11,7 @@ struct Call {
     HttpRequest *r;
     Session *session;          // null: nobody is logged in (only routes that allow it)
     User *user;
+    bool by_cookie;            // that is how the session was presented
     JsonRef body;              // of routes that take one; an object
     int64_t id;                // {id} in the path
     std::string_view name;     // {name} in the path

@@ -59,6 +59,18 @@ test('a login does not adopt the token that comes along', async () => {
   assert.equal((await call(server, 'GET', '/api/me', { token: eve.token }, 200)).user.username, 'eve')
 })
 
+test('a login in a browser ends the session that this browser had, when it is the same person', async () => {
+  const first = await login(server, 'alice'), elsewhere = await login(server, 'alice'), socket = await online(server, first)
+  const again = (password, more) => http(server, 'POST', '/api/login', { json: { username: 'alice', password }, headers: same, ...more })
+  assert.equal((await again('not the right one', { cookie: first.token })).status, 401)
+  assert.equal((await again(PASSWORD, { token: first.token })).status, 200) // a program may have as many as it likes
+  await socket.reaches(0)
+  const { json: second } = await again(PASSWORD, { cookie: first.token })
+  await socket.expectClose(4001)
+  await refused(server, 'GET', '/api/me', { cookie: first.token }, 401, 'unauthorized')
+  for (const { token } of [second, elsewhere, alice]) await call(server, 'GET', '/api/me', { cookie: token }, 200)
+})
+
 test('logout ends the session, clears the cookie and closes its sockets with 4001, no others', async () => {
   const one = await login(server, 'alice'), two = await login(server, 'alice')
   const a = await online(server, one), b = await online(server, one), other = await online(server, two)
