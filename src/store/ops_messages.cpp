@@ -96,7 +96,8 @@ static Err message_judge(Tx &tx, StoreWrite *w, Judged *out) {
     bool is_system = w->by == 0;
     if (!is_system && (query_is_null(q, blocked) || query_int(q, blocked) != 0)) return Err::blocked;
     // To somebody outside the room a guessed id must not show that it exists.
-    if (!is_system && (query_is_null(q, gone) || query_int(q, gone) != 0)) return Err::not_found;
+    w->is_hidden = !is_system && (query_is_null(q, gone) || query_int(q, gone) != 0);
+    if (w->is_hidden) return Err::not_found;
     row_message(q, w->arena, &out->row);
     out->archived = query_int(q, room_archived) != 0;
     out->is_owner = !is_system && query_int(q, room_owner) == w->by;

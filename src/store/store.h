@@ -142,6 +142,7 @@ struct StoreWrite {
     Err err;                     // ok, a refusal, storage_full, unavailable
     bool is_repeat;              // message_…: nothing happened since it is so already; changes_count is 0, and
                                  //   `changes[0].message` holds the present row for who asked
+    bool is_hidden;              // message_edit, message_delete: not_found is said of one that is there, in a room that `by` is not in
     Change *changes;
     uint32_t changes_count;
     UserRow user_row;

@@ -52,7 +52,7 @@ static void batch_fail(Store *s, Batch *b, Failure failure) {
         w->err = failure == Failure::full ? Err::storage_full : Err::unavailable;
         w->changes_count = 0;
         w->ended_sessions_count = 0;
-        w->is_repeat = false;
+        w->is_repeat = w->is_hidden = false;
     }
 }
 

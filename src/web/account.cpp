@@ -291,7 +291,7 @@ static void session_ended(Hub *h, StoreWrite *w) {
 }
 
 void delete_session(Call *call) {
-    if (!model_session_of(call->user, call->id)) return answer_error(call, Err::not_found);
+    if (!model_session_of(call->user, call->id)) return answer_hidden(call, "session", call->id); // it has ended, or it is somebody else's
     end_session(call, call->id, session_ended);
 }
 

@@ -63,12 +63,38 @@ static const char *method_name(HttpMethod m) {
     return names[static_cast<int>(m)];
 }
 
+// How a request presents a token, if it does; null: it does not. *token may be none that could be one.
+static const char *token_of(const HttpRequest *r, bool handshake, SecretBuf &query, std::string_view *token) {
+    std::string_view header = http_header(r, "authorization");
+    if (header.size() > 7 && strncasecmp(header.data(), "Bearer ", 7) == 0) {
+        header.remove_prefix(7);
+        while (header.starts_with(' ')) header.remove_prefix(1);
+        *token = header;
+        return "bearer";
+    }
+    if (!handshake || !http_query(r, "token", query)) return nullptr;
+    *token = buf_view(query);
+    return "query";
+}
+
+static const char *cookie_name(const HttpRequest *r) { return r->tls ? "__Host-chatterbox" : "chatterbox"; }
+
+static void note_unknown_token(const HttpRequest *r) {
+    SecretBuf query(uuid_chars);
+    std::string_view token;
+    size_t at = 0;
+    const char *way = token_of(r, r->path == "/ws", query, &token);
+    if (!way && http_cookie_next(r, cookie_name(r), &at, &token)) way = "cookie";
+    if (way) audit(Audit::token_refused, r->client, {}, "given as %s", way);
+}
+
 // Who asked for what others may, or sent a request that another site had made, is a matter for the log. A path holds names and numbers at most.
 static void note_refusal(const HttpRequest *r, const User *by, Err err) {
     std::string_view who = by ? by->name : "", path = audit_cut(r->path), origin = audit_cut(http_header(r, "origin")), host = audit_cut(r->host);
     const char *method = method_name(r->method);
     auto bytes = static_cast<int>(path.size());
-    if (audit_is_forbidden(err)) audit(Audit::forbidden, r->client, who, "%s, %s %.*s", err_info(err).code, method, bytes, path.data());
+    if (err == Err::unauthorized) note_unknown_token(r);
+    else if (audit_is_forbidden(err)) audit(Audit::forbidden, r->client, who, "%s, %s %.*s", err_info(err).code, method, bytes, path.data());
     else if (err == Err::bad_host) audit(Audit::host_refused, r->client, who, "Host %.*s", static_cast<int>(host.size()), host.data());
     else if (err == Err::bad_origin && !r->origin_present) audit(Audit::origin_refused, r->client, who, "%s %.*s, no Origin", method, bytes, path.data());
     else if (err == Err::bad_origin) audit(Audit::origin_refused, r->client, who, "%s %.*s, Origin %.*s", method, bytes, path.data(), static_cast<int>(origin.size()), origin.data());
@@ -77,6 +103,11 @@ static void note_refusal(const HttpRequest *r, const User *by, Err err) {
 void answer_error(Call *call, Err err) {
     note_refusal(call->r, call->user, err);
     http_respond_error(call->r, err);
+}
+
+void answer_hidden(Call *call, const char *what, int64_t id) {
+    audit(Audit::forbidden, call->r->client, call->user->name, "hidden, %s, %s %lld", method_name(call->r->method), what, static_cast<long long>(id));
+    answer_error(call, Err::not_found);
 }
 
 void answer_write_error(HttpRequest *r, const StoreWrite *w) {
@@ -134,19 +165,11 @@ bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out) {
 // --- who is asking (PROTOCOL §2.2)
 
 static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
+    SecretBuf query(uuid_chars);
+    std::string_view token;
     *by_cookie = false;
-    std::string_view header = http_header(r, "authorization");
-    if (header.size() > 7 && strncasecmp(header.data(), "Bearer ", 7) == 0) {
-        header.remove_prefix(7);
-        while (header.starts_with(' ')) header.remove_prefix(1);
-        return model_session(&web_hub->model, header);
-    }
-    if (handshake) {
-        SecretBuf token(uuid_chars);
-        if (http_query(r, "token", token)) return model_session(&web_hub->model, buf_view(token));
-    }
-    size_t at = 0;
-    for (std::string_view token; http_cookie_next(r, r->tls ? "__Host-chatterbox" : "chatterbox", &at, &token);)
+    if (token_of(r, handshake, query, &token)) return model_session(&web_hub->model, token);
+    for (size_t at = 0; http_cookie_next(r, cookie_name(r), &at, &token);)
         if (Session *session = model_session(&web_hub->model, token)) {
             *by_cookie = true;
             return session;

@@ -27,7 +27,9 @@ void session_touch(Session *session);
 // --- for handlers
 extern Hub *web_hub;
 void answer_error(Call *call, Err err);
-// The same for a write that was decided against.
+// The caller may not even know of it: not_found as for what is not there, but noted in the log.
+void answer_hidden(Call *call, const char *what, int64_t id);
+// An error for a write that was decided against.
 void answer_write_error(HttpRequest *r, const StoreWrite *w);
 // Answers with the object in `json`; extra: header lines.
 void answer_json(HttpRequest *r, int status, const Buf &json, std::string_view extra = {});

@@ -30,7 +30,9 @@ static const struct {
     {LogLevel::debug, 20, "logged out"},
     {LogLevel::warn, 3, "origin refused"},
     {LogLevel::warn, 3, "host refused"},
+    {LogLevel::info, 3, "token refused"},
     {LogLevel::warn, 3, "forbidden"},
+    {LogLevel::warn, 3, "frames refused"},
     {LogLevel::warn, 20, "blocked by stop words"},
     {LogLevel::info, all, "command"},
 };

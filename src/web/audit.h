@@ -18,7 +18,9 @@ enum class Audit : uint8_t {
     logout,
     origin_refused,
     host_refused,
-    forbidden,
+    token_refused,        // one that names no live session: most often of one that has ended
+    forbidden,            // for want of a right; also what was hidden from who asked
+    frames_refused,       // so many in a row that the socket was closed
     stop_words,           // they have blocked somebody
     command,              // of the command line, through the control socket
     count

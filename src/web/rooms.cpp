@@ -11,7 +11,8 @@ static Room *room_of(Call *call) {
     Room *room = model_room(&web_hub->model, call->id);
     bool visible = room && ((!room->is_private && room->kind == RoomKind::room) || model_member(&web_hub->model, room->id, call->user->id));
     if (visible) return room;
-    answer_error(call, Err::not_found);
+    if (room) answer_hidden(call, "room", room->id);
+    else answer_error(call, Err::not_found);
     return nullptr;
 }
 
@@ -268,8 +269,8 @@ void get_messages(Call *call) {
         !query_limit(call, page_messages_default, page_messages_max, &limit))
         return;
     if ((before != none) + (after != none) + (around != none) > 1) return answer_error(call, Err::bad_request);
-    Member *member;
-    if (Err err = hub_member(web_hub, call->user, call->id, &member); err != Err::ok) return answer_error(call, err);
+    if (!room_of(call)) return;
+    if (!model_member(&web_hub->model, call->id, call->user->id)) return answer_error(call, Err::not_member);
     StoreRead *read = store_read_new(ReadKind::page);
     read->room = call->id;
     read->user = call->user->id;

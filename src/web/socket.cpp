@@ -196,12 +196,21 @@ static void answer_error(Socket *s, uint16_t at_frame, Err err, std::string_view
     if (!send(s, buf_view(frame))) return;
     // What the server cannot do is no fault of the client's: it is to try again.
     bool is_ours = err == Err::storage_full || err == Err::unavailable || err == Err::internal;
-    if (!is_ours && note_refused(s, at_frame)) ws_close(s->conn, 1008, "too many refused frames in a row");
-    else socket_update_pause(s);
+    if (is_ours || !note_refused(s, at_frame)) return socket_update_pause(s);
+    audit(Audit::frames_refused, conn_peer(s->conn), s->reader.user->name, "%u in a row, the last %s", refused_in_a_row_max, err_info(err).code);
+    ws_close(s->conn, 1008, "too many refused frames in a row");
 }
 
-static void note_refusal(const Socket *s, Err err, const char *what, int64_t id) {
-    if (audit_is_forbidden(err)) audit(Audit::forbidden, conn_peer(s->conn), s->reader.user->name, "%s, %s %lld", err_info(err).code, what, static_cast<long long>(id));
+// not_found, but it is there.
+static bool is_hidden_room(const Socket *s, Err err, int64_t room) {
+    const Model *m = &sockets_hub->model;
+    return err == Err::not_found && model_room(m, room) && !model_member(m, room, s->reader.user->id);
+}
+
+static void note_refusal(const Socket *s, Err err, bool is_hidden, const char *what, int64_t id) {
+    if (!is_hidden && !audit_is_forbidden(err)) return;
+    const char *code = is_hidden ? "hidden" : err_info(err).code;
+    audit(Audit::forbidden, conn_peer(s->conn), s->reader.user->name, "%s, %s %lld", code, what, static_cast<long long>(id));
 }
 
 // A message, an edit or a deletion has been decided. What was committed has gone to everybody through the ring; here is what its author alone is told.
@@ -214,7 +223,8 @@ static void decided(Hub *h, StoreWrite *w) {
     socket_mark_dirty(s);
     if (w->err != Err::ok) {
         bool is_post = w->kind == WriteKind::message_post || w->kind == WriteKind::message_refuse;
-        note_refusal(s, w->err, is_post ? "posting in room" : w->kind == WriteKind::message_edit ? "editing message" : "deleting message", is_post ? w->room : w->message);
+        bool is_hidden = w->is_hidden || (is_post && is_hidden_room(s, w->err, w->room));
+        note_refusal(s, w->err, is_hidden, is_post ? "posting in room" : w->kind == WriteKind::message_edit ? "editing message" : "deleting message", is_post ? w->room : w->message);
         return answer_error(s, static_cast<uint16_t>(w->owner_extra >> 32), w->err, w->nonce, hub_ref(w));
     }
     ScopedBuf frame;
@@ -318,7 +328,7 @@ void socket_text(Conn *c, std::string_view message) {
     if (err != Err::ok) {
         s->asked_bytes -= owed;
         bool is_change = q.kind == RequestKind::edit || q.kind == RequestKind::del;
-        note_refusal(s, err, is_change ? "changing message" : "a request about room", is_change ? q.id : q.room);
+        note_refusal(s, err, !is_change && is_hidden_room(s, err, q.room), is_change ? "changing message" : "a request about room", is_change ? q.id : q.room);
         return answer_error(s, s->frames, err, q.nonce, q.ref, retry_after_s);
     }
     socket_update_pause(s);

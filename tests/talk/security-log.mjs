@@ -80,7 +80,45 @@ for (const format of ['text', 'json']) {
     await http(server, 'DELETE', '/api/rooms/1/members/boss', { token: alice.token, headers: from('203.0.113.66') })
     await logged(server, 'warn', 'forbidden: alice from 203.0.113.66: forbidden, DELETE /api/rooms/1/members/boss')
 
-    const a = await online(server, alice, { headers: from('203.0.113.9') }), b = await online(server, boss)
+    // What is hidden is answered as if it were not there, and the log knows better; what is not there is nothing to tell.
+    const { room: secret } = await call(server, 'POST', '/api/rooms', { token: boss.token, json: { name: 'Secret', private: true } }, 201)
+    const hidden = ['GET messages', 'GET members', 'PATCH', 'DELETE members/zyzzyva']
+    for (const [i, asked] of hidden.entries()) {
+      const [method, rest] = asked.split(' '), path = id => `/api/rooms/${id}${rest ? `/${rest}` : ''}`
+      const body = method === 'PATCH' ? { json: { topic: 'zyzzyva' } } : {}
+      for (const id of [secret.id, 4711]) assert.equal((await http(server, method, path(id), { token: alice.token, ...body, headers: from(`203.0.113.2${i}`) })).status, 404)
+      await logged(server, 'warn', `forbidden: alice from 203.0.113.2${i}: hidden, ${method}, room ${secret.id}`)
+    }
+    await http(server, 'DELETE', '/api/me/sessions/1', { token: alice.token, headers: from('203.0.113.30') }) // the boss's
+    await logged(server, 'warn', 'forbidden: alice from 203.0.113.30: hidden, DELETE, session 1')
+
+    const unknown = '00000000-0000-4000-8000-000000000000'
+    await http(server, 'GET', '/api/me?zyzzyva', { token: 'zyzzyva', headers: from('203.0.113.31') })
+    await logged(server, 'info', 'token refused: - from 203.0.113.31: given as bearer')
+    await http(server, 'GET', '/api/me', { cookie: unknown, headers: from('203.0.113.32') })
+    await logged(server, 'info', 'token refused: - from 203.0.113.32: given as cookie')
+    await wsRefused(server, { token: unknown, headers: from('203.0.113.33') }, 401, 'unauthorized')
+    await logged(server, 'info', 'token refused: - from 203.0.113.33: given as query')
+    secrets.push(unknown)
+    for (const path of ['/api/me', `/api/me?token=${unknown}`, '/ws']) assert.equal((await http(server, 'GET', path)).status, 401) // nobody said who it was
+
+    const e = await online(server, alice, { headers: from('203.0.113.34') }), b = await online(server, boss)
+    const { id: inside } = await b.say('zyzzyva', { room: secret.id })
+    for (const [frame, told] of [[{ type: 'message', room: secret.id, text: 'x' }, `a request about room ${secret.id}`], [{ type: 'edit', id: inside, text: 'x' }, `editing message ${inside}`],
+      [{ type: 'delete', id: inside }, `deleting message ${inside}`]]) {
+      await e.askRefused(frame, 'not_found')
+      await logged(server, 'warn', `forbidden: alice from 203.0.113.34: hidden, ${told}`)
+    }
+    await e.close()
+    const n = await online(server, alice, { headers: from('203.0.113.35') })
+    n.send({ type: 'message', room: secret.id, text: 'x', nonce: 'zyzzyva' })
+    await logged(server, 'warn', `forbidden: alice from 203.0.113.35: hidden, posting in room ${secret.id}`)
+    for (const frame of [{ type: 'history', room: 4711 }, { type: 'edit', id: 4711, text: 'x' }, { type: 'message', text: 'x', reply: 4711 }]) await n.askRefused(frame, 'not_found')
+    for (let i = 0; i < 20; i++) n.send({ type: 'zyzzyva' })
+    await n.expectClose(1008)
+    await logged(server, 'warn', 'frames refused: alice from 203.0.113.35: 20 in a row, the last unknown_type')
+
+    const a = await online(server, alice, { headers: from('203.0.113.9') })
     const { id } = await b.say('zyzzyva')
     a.send({ type: 'edit', id, text: 'zyzzyva edited' })
     await logged(server, 'warn', `forbidden: alice from 203.0.113.9: forbidden, editing message ${id}`)
