@@ -49,7 +49,8 @@ void get_health(Call *call) {
 void get_metrics(Call *call) {
     HttpRequest *r = call->r;
     bool proxied = http_has_header(r, "forwarded") || http_has_header(r, "x-forwarded-for") || http_has_header(r, "via");
-    bool local = address_is_loopback(conn_peer(r->conn)) && !proxied;
+    const Address &peer = conn_peer(r->conn);
+    bool local = address_is_loopback(peer) && !peer.is_unix && !proxied; // a Unix socket is there for a proxy, whatever headers that sends
     bool admin = call->user && call->user->role == Role::admin && !call->user->blocked;
     if (!local && !admin) return answer_error(call, call->user ? Err::forbidden : Err::unauthorized);
     metric_set(Metric::users_online, web_hub->model.online_count);

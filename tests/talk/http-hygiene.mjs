@@ -2,9 +2,10 @@
 // a wrong method is 405 with Allow, an unknown path 404; assets are cached, compressed and revalidated as they say.
 
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { PASSWORD, call, http, parseResponses, raw, register, registerAdmin, tcp } from '../support/client.mjs'
-import { startServer } from '../support/server.mjs'
+import { startServer, temporary } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
 
 const server = await startServer()
@@ -195,6 +196,17 @@ test('/metrics is for administrators, and for loopback only when nobody forwarde
     assert.ok([403, 404].includes(user.status), `${name} as user: ${user.status}`)
     assert.equal((await http(server, 'GET', '/metrics', { headers, token: admin.token })).status, 200, name)
   }
+})
+
+test('… and over a Unix socket for administrators alone: who comes there comes through a proxy, which may send no header', async () => {
+  const socketPath = join(temporary(), 'socket')
+  const behind = await startServer({ args: ['--listen', '127.0.0.1:0', '--listen', `unix:${socketPath}`, '--trust-proxy', 'unix'] })
+  const root = await registerAdmin(behind)
+  assert.equal((await http(behind, 'GET', '/metrics', { socketPath })).status, 401)
+  assert.equal((await http(behind, 'GET', '/healthz', { socketPath })).status, 200)
+  assert.equal((await http(behind, 'GET', '/metrics', { socketPath, token: root.token })).status, 200)
+  assert.equal((await http(behind, 'GET', '/metrics')).status, 200)
+  await behind.stop()
 })
 
 test('connections are kept, and pipelined requests answered in order', async () => {
