@@ -32,6 +32,7 @@ static const UserCommand user_commands[] = {
     {"add", true, true, true, WriteKind::user_add, "user add NAME [--role user|moderator|admin]   a new account; the password comes from standard input"},
     {"list", false, false, false, {}, "user list                                     name, role, state and when it was made"},
     {"password", true, true, false, WriteKind::user_password, "user password NAME                            a new password from standard input; all sessions end"},
+    {"logout", true, false, false, WriteKind::session_end, "user logout NAME                              all sessions end, sockets closed"},
     {"role", true, false, true, WriteKind::user_role, "user role NAME user|moderator|admin"},
     {"block", true, false, false, WriteKind::user_block, "user block NAME                               refused at once, sockets closed"},
     {"unblock", true, false, false, WriteKind::user_block, "user unblock NAME                             welcome again, warnings back to 0"},
@@ -170,6 +171,7 @@ void admin_conclude(const StoreWrite *w, AdminAnswer *answer) {
     case WriteKind::user_add: done = "added"; break;
     case WriteKind::user_password: done = "has a new password; all sessions ended"; break;
     case WriteKind::user_block: done = w->flag ? "is blocked" : "is unblocked, with 0 warnings"; break;
+    case WriteKind::session_end: done = "is logged out everywhere"; break;
     case WriteKind::user_delete: done = "is deleted"; break;
     default: buf_printf(answer->out, "%.*s is now %s\n", name, w->name.data(), role_text(w->role)); return;
     }

@@ -140,6 +140,11 @@ Err op_session_add(Tx &tx, StoreWrite *w) {
 }
 
 Err op_session_end(Tx &tx, StoreWrite *w) {
+    if (w->session_id == 0) {
+        if (!user_alive(tx, w)) return Err::not_found;
+        sessions_end_but(tx, w, 0);
+        return Err::ok;
+    }
     return db_run(tx.db, Sql::session_end, w->session_id, w->user) ? Err::ok : Err::not_found;
 }
 

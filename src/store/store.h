@@ -94,7 +94,7 @@ enum class WriteKind : uint8_t {
     user_delete,       // user: sessions and memberships end, name stays taken      not_found                                 member(left)…, user
     session_add,       // user, token_hash, time, agent, address; more than limit sessions: the longest unused go             - (out: session_id)
                        //                                                           not_found (a deleted user), blocked
-    session_end,       // user, session_id                                          not_found                                 -
+    session_end,       // user, session_id (0: all of the user's)                   not_found                                 -
     session_touch,     // session_id, time                                                                                    -
     room_add,          // name, key, topic, flag=private, members; by=owner          name_taken too_many(limit) blocked       room, member…
     room_change,       // room, [name+key] [topic] [archived]; by owner or admin     not_found forbidden name_taken            room
@@ -146,7 +146,7 @@ struct StoreWrite {
     Change *changes;
     uint32_t changes_count;
     UserRow user_row;
-    int64_t *ended_sessions;     // ids that ended with this write, the first ended_sessions_max (user_password, session_add: all; user_delete: hub knows)
+    int64_t *ended_sessions;     // ids that ended with this write, the first ended_sessions_max (user_password, session_add, session_end of all: all; user_delete: hub knows)
     uint32_t ended_sessions_count;
 };
 

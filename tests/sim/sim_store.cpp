@@ -247,6 +247,11 @@ static Err session_add(Act &a) {
 }
 
 static Err session_end(Act &a) {
+    if (!a.w->session_id) {
+        if (!a.alive(a.w->user)) return Err::not_found;
+        a.end_sessions(a.w->user, 0);
+        return Err::ok;
+    }
     for (uint32_t i = 0; i < a.d.sessions.count; i++) {
         if (a.d.sessions[i].id != a.w->session_id || (a.w->user && a.d.sessions[i].user != a.w->user)) continue;
         for (; i + 1 < a.d.sessions.count; i++) a.d.sessions[i] = a.d.sessions[i + 1];

@@ -79,7 +79,8 @@ for (const running of [true, false]) {
     await good(run(['user', 'block', name]))
     assert.match(await good(run(['user', 'list'])), new RegExp(`${name}\\b.*blocked`))
     await good(run(['user', 'unblock', name]))
-    for (const command of ['block', 'unblock', 'delete', 'password']) await bad(run(['user', command, 'nobody-at-all'], `${PASSWORD}\n`), 1, /nobody-at-all|no such|not found/i)
+    assert.match(await good(run(['user', 'logout', name])), /logged out/)
+    for (const command of ['block', 'unblock', 'delete', 'password', 'logout']) await bad(run(['user', command, 'nobody-at-all'], `${PASSWORD}\n`), 1, /nobody-at-all|no such|not found/i)
     if (!running) await server.restart()
     const otto = await login(server, name, 'another good password')
     assert.equal(otto.user.role, 'admin')
@@ -91,6 +92,23 @@ for (const running of [true, false]) {
     await refused(server, 'POST', '/api/register', { json: { username: `${name}-mod`, password: PASSWORD } }, 409, 'name_taken')
   }, { timeout: 30_000 })
 }
+
+test('user logout ends every session of one person, at once or for the next start, and nothing else', async () => {
+  const one = await register(server, 'wanderer'), two = await login(server, 'wanderer')
+  const sockets = [await online(server, one), await online(server, two)], other = await online(server, alice)
+  assert.match(await good(server.cli(['user', 'logout', 'wanderer'])), /wanderer is logged out everywhere/)
+  for (const socket of sockets) await socket.expectClose(4001)
+  for (const { token } of [one, two]) await refused(server, 'GET', '/api/me', { token }, 401, 'unauthorized')
+  await other.reaches(0)
+  await other.close()
+  const three = await login(server, 'wanderer')
+  await server.stop()
+  await good(server.cli(['user', 'logout', 'wanderer']))
+  await server.restart()
+  await refused(server, 'GET', '/api/me', { token: three.token }, 401, 'unauthorized')
+  await call(server, 'GET', '/api/me', { token: alice.token }, 200)
+  await login(server, 'wanderer')
+})
 
 test('what the command line does is seen at once by who is online', async () => {
   const a = await online(server, alice)

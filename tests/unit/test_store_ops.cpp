@@ -281,6 +281,15 @@ static void sessions_end(void **) {
     w->session_id = id;
     refused(not_found, w);
     assert_true(session_make(anna, 2, 100) > id); // ids are never used again
+    session_make(anna, 3, 100);
+    session_make(bob, 4, 100);
+    w = did(world, about_user(WriteKind::session_end, anna)); // without an id: all of hers
+    assert_int_equal((int)w->err, (int)Err::ok);
+    assert_int_equal(w->ended_sessions_count, 2);
+    store_write_free(w);
+    assert_int_equal(sql_value(world, "SELECT count(*) FROM sessions"), 1);
+    done_well(about_user(WriteKind::session_end, anna));
+    refused(not_found, about_user(WriteKind::session_end, 999));
     block(bob);
     refused(blocked, about_user(WriteKind::session_add, bob));
 }
