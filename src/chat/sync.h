@@ -37,6 +37,9 @@ struct Reader {
     };
 };
 
+// Where its client may resume: nowhere while the pages of a snapshot are on their way.
+inline int64_t reader_position(const Reader *r) { return r->state == ReaderState::snapshot ? 0 : r->position; }
+
 // How a reader reaches its socket. `id` is what reader_start was given.
 struct SyncPort {
     Reader *(*find)(uint64_t id);                                                        // null: it has gone

@@ -276,7 +276,7 @@ static Err handle(Socket *s, const Request &q, uint32_t owed, uint64_t now_ms, u
     }
     case RequestKind::ping: {
         ScopedBuf frame;
-        frame_pong(frame, q.ref, s->reader.position);
+        frame_pong(frame, q.ref, reader_position(&s->reader));
         send(s, buf_view(frame));
         return Err::ok;
     }

@@ -54,6 +54,20 @@ static void each_request_is_answered(void **) {
     assert_int_equal(count_of(b, "repeat") + count_of(b, "\"warning\"") + count_of(b, "error"), 0); // private is private
 }
 
+// Who is cut in the middle of a snapshot has no position, and starts afresh: a pong must not name one.
+static void a_snapshot_under_way_is_no_position(void **) {
+    Tab &a = a_tab();
+    char text[40];
+    open_tab(a, tokens[0]);
+    say(a, R"({"type":"ping","ref":"early"})");
+    until_has(a, R"("ref":"early")");
+    assert_true(has(a, R"("ref":"early","rev":0})"));
+    until_has(a, "\"ready\"");
+    say(a, R"({"type":"ping","ref":"late"})");
+    snprintf(text, sizeof text, R"("ref":"late","rev":%lld})", (long long)hub_rev(&hub));
+    until_has(a, text);
+}
+
 static void each_message_is_counted_once(void **) {
     Tab &a = a_tab();
     online(a, tokens[0]);
@@ -522,6 +536,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         test(welcome_is_first_and_ready_follows),
         test(each_request_is_answered),
+        test(a_snapshot_under_way_is_no_position),
         test(each_message_is_counted_once),
         test(twenty_refusals_in_a_row_end_it),
         test(who_is_too_fast_is_heard_later_and_in_order),
