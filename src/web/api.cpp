@@ -72,7 +72,9 @@ static const char *token_of(const HttpRequest *r, bool handshake, SecretBuf &que
         *token = header;
         return "bearer";
     }
-    if (!handshake || !http_query(r, "token", query)) return nullptr;
+    if (!handshake) return nullptr;
+    buf_reserve(query, uuid_chars);
+    if (!http_query(r, "token", query)) return nullptr;
     *token = buf_view(query);
     return "query";
 }
@@ -80,7 +82,7 @@ static const char *token_of(const HttpRequest *r, bool handshake, SecretBuf &que
 static const char *cookie_name(const HttpRequest *r) { return r->tls ? "__Host-chatterbox" : "chatterbox"; }
 
 static void note_unknown_token(const HttpRequest *r) {
-    SecretBuf query(uuid_chars);
+    SecretBuf query(0);
     std::string_view token;
     size_t at = 0;
     const char *way = token_of(r, r->path == "/ws", query, &token);
@@ -165,7 +167,7 @@ bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out) {
 // --- who is asking (PROTOCOL §2.2)
 
 static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
-    SecretBuf query(uuid_chars);
+    SecretBuf query(0);
     std::string_view token;
     *by_cookie = false;
     if (token_of(r, handshake, query, &token)) return model_session(&web_hub->model, token);
