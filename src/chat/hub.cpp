@@ -47,12 +47,30 @@ static void forget(Hub *h) {
     h->online_json_valid = false;
 }
 
+// What of its people no store knows: a login that is under way must still meet a password that was changed meanwhile, and nobody's rate begins anew.
+static void keep_from(Hub *h, const Model *before) {
+    IdMapEntry e;
+    for (uint32_t i = 0; idmap_next(before->users_by_id, &i, &e);) {
+        const auto *was = static_cast<const User *>(e.value);
+        User *user = model_user(&h->model, was->id);
+        if (!user) continue;
+        user->passwords = was->passwords;
+        user->messages = was->messages;
+        user->requests = was->requests;
+    }
+}
+
 bool hub_reload(Hub *h) {
     RingFraming framing = h->ring.framing;
+    Model before = h->model;
+    h->model = {};
     forget(h);
     ring_free(&h->ring);
     ring_start(&h->ring, framing, store_rev(h->store));
-    return load(h);
+    bool is_loaded = load(h);
+    keep_from(h, &before);
+    model_free(&before);
+    return is_loaded;
 }
 
 void hub_stop(Hub *h) {

@@ -298,6 +298,22 @@ static void after_a_reload_all_is_there_again(void **) {
     assert_int_equal(chat_post(bob, room, "again"), Err::ok);
 }
 
+// Or a login with the old password, under way since before it was changed, would take it for unchanged; and who is over a rate would begin anew.
+static void a_reload_does_not_forget_what_only_memory_knows(void **) {
+    StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
+    w->user = bob->id;
+    w->text = "hash";
+    assert_int_equal(chat_did(w), Err::ok);
+    assert_int_equal(bob->passwords, 1);
+    Rate rate = {.burst = 1, .per_second = 0.1};
+    for (Bucket User::*bucket : {&User::messages, &User::requests}) assert_int_equal(bucket_take(bob->*bucket, rate, chat.now_ms), 0);
+    assert_true(hub_reload(&chat.hub));
+    bob = chat_find("bob");
+    assert_int_equal(bob->passwords, 1);
+    for (Bucket User::*bucket : {&User::messages, &User::requests}) assert_int_not_equal(bucket_take(bob->*bucket, rate, chat.now_ms), 0);
+    assert_int_equal(chat_find("carol")->passwords, 0);
+}
+
 // --- read marks
 
 static void a_mark_is_told_at_most_once_a_second(void **) {
@@ -592,6 +608,7 @@ int main() {
         test(a_new_password_ends_the_other_sessions),
         test(when_the_queue_is_full_the_answer_comes_at_once),
         test(after_a_reload_all_is_there_again),
+        test(a_reload_does_not_forget_what_only_memory_knows),
         test(a_mark_is_told_at_most_once_a_second),
         test(who_waits_shorter_is_told_sooner),
         test(a_crowd_that_reads_is_told_in_a_few_looks),
