@@ -55,6 +55,7 @@ static void keep_from(Hub *h, const Model *before) {
         User *user = model_user(&h->model, was->id);
         if (!user) continue;
         user->passwords = was->passwords;
+        memcpy(user->warned, was->warned, sizeof user->warned);
         user->messages = was->messages;
         user->requests = was->requests;
     }
@@ -170,6 +171,24 @@ static void push(Hub *h, const StoreWrite *w, const Change &c) {
     }
 }
 
+// --- warnings. A page that had no answer sends its message again, even while the first one still waits for a slow disk, and one message is to bring one warning. So the last ones are
+// remembered from when they are handed to the store, by nonce and text. When one was not given after all, they are forgotten: what comes again is counted then.
+
+static void forget_warned(User *user) { memset(user->warned, 0, sizeof user->warned); }
+
+static bool warned_before(User *user, std::string_view nonce, std::string_view text) {
+    if (nonce.empty()) return false;
+    ScopedBuf both;
+    buf_add(both, nonce);
+    buf_add_char(both, '\0');
+    buf_add(both, text);
+    uint64_t hash = keyed_hash(buf_view(both));
+    for (uint64_t known : user->warned)
+        if (known == hash) return true;
+    user->warned[user->warned_next++ % (sizeof user->warned / sizeof *user->warned)] = hash;
+    return false;
+}
+
 // What a write did beside its changes: sessions, warnings and blocks have no rev.
 static void apply_rest(Hub *h, const StoreWrite *w) {
     User *user = model_user(&h->model, w->user);
@@ -190,13 +209,14 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
         if (!w->renew_only) user->passwords++;
         break;
     case WriteKind::message_refuse:
-        metric_add(Metric::warnings);
+        if (!w->flag) metric_add(Metric::warnings);
         [[fallthrough]];
     case WriteKind::user_block: {
         CB_ASSERT(user);
         bool was_blocked = user->blocked;
         user->warnings = w->user_row.warnings;
         user->blocked = w->user_row.blocked;
+        if (!user->warnings) forget_warned(user); // it was unblocked, and begins anew
         if (!user->blocked || was_blocked) break;
         h->hooks.user_blocked(user);
         presence_end(h, user, clock_ms());
@@ -221,6 +241,7 @@ static void decided(StoreWrite *w) {
     if (is_news && !is_warning) apply_rest(h, w);
     finish(h, w);
     if (is_warning) apply_rest(h, w);
+    if (w->kind == WriteKind::message_refuse && w->verdict == Err::stop_word && !is_warning) forget_warned(model_user(&h->model, w->user));
     store_write_free(w);
 }
 
@@ -233,8 +254,7 @@ void hub_submit(Hub *h, StoreWrite *w, const HubOrigin &origin, HubFinish finish
     w->done = decided;
     if (store_submit(h->store, w)) return;
     w->err = Err::unavailable;
-    finish(h, w);
-    store_write_free(w);
+    decided(w);
 }
 
 StoreWrite *hub_write_new(WriteKind kind, const User *by) {
@@ -298,13 +318,14 @@ static Err check_post(Hub *h, const User *user, int64_t room, std::string_view t
 }
 
 // Refuses a message or an edit: here and now, unless the store has to be asked for what it knows by the nonce, or has to count a warning.
-static Err refuse(Hub *h, User *user, Err verdict, int64_t room, std::string_view nonce, const HubOrigin &origin, HubFinish finish) {
+static Err refuse(Hub *h, User *user, Err verdict, int64_t room, std::string_view text, std::string_view nonce, const HubOrigin &origin, HubFinish finish) {
     if (nonce.empty() && verdict != Err::stop_word) return verdict;
     StoreWrite *w = hub_write_new(WriteKind::message_refuse, user);
     w->user = user->id;
     w->room = room;
     w->verdict = verdict;
     w->limit = h->options.warnings_limit;
+    w->flag = verdict == Err::stop_word && warned_before(user, nonce, text);
     w->nonce = arena_copy(w->arena, nonce);
     hub_submit(h, w, origin, finish);
     return Err::ok;
@@ -313,7 +334,7 @@ static Err refuse(Hub *h, User *user, Err verdict, int64_t room, std::string_vie
 Err hub_post(Hub *h, User *user, int64_t room, std::string_view text, std::string_view nonce, int64_t reply, const HubOrigin &origin, HubFinish finish) {
     if (user->blocked) return Err::blocked;
     ScopedBuf clean;
-    if (Err verdict = check_post(h, user, room, text, clean); verdict != Err::ok) return refuse(h, user, verdict, room, nonce, origin, finish);
+    if (Err verdict = check_post(h, user, room, text, clean); verdict != Err::ok) return refuse(h, user, verdict, room, text, nonce, origin, finish);
     StoreWrite *w = hub_write_new(WriteKind::message_post, user);
     w->user = user->id;
     w->room = room;
@@ -329,7 +350,7 @@ Err hub_edit(Hub *h, User *user, int64_t message, std::string_view text, const H
     if (user->blocked) return Err::blocked;
     if (message < 1) return Err::bad_request;
     ScopedBuf clean;
-    if (Err verdict = check_text(h, text, clean); verdict != Err::ok) return refuse(h, user, verdict, 0, {}, origin, finish);
+    if (Err verdict = check_text(h, text, clean); verdict != Err::ok) return refuse(h, user, verdict, 0, {}, {}, origin, finish);
     StoreWrite *w = hub_write_new(WriteKind::message_edit, user);
     w->user = user->id;
     w->message = message;

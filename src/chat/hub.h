@@ -84,7 +84,7 @@ inline bool hub_is_warning(const StoreWrite *w) { return w->kind == WriteKind::m
 
 // --- what people do. Each checks what can be known now and submits; on an early refusal it returns the Err, and nothing was submitted.
 // Of a message with a nonce only `blocked` is said early: it may be stored already, which the store knows (message_refuse) and which then is the answer. The store is also told of a text
-// with a stop word: the answer is a warning, not a refusal.
+// with a stop word: the answer is a warning, not a refusal; the same text under the same nonce is warned of again, but not counted.
 Err hub_post(Hub *h, User *user, int64_t room, std::string_view text, std::string_view nonce, int64_t reply, const HubOrigin &origin, HubFinish finish);
 Err hub_edit(Hub *h, User *user, int64_t message, std::string_view text, const HubOrigin &origin, HubFinish finish);
 Err hub_delete(Hub *h, User *user, int64_t message, const HubOrigin &origin, HubFinish finish);

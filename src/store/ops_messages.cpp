@@ -171,6 +171,6 @@ Err op_message_refuse(Tx &tx, StoreWrite *w) {
     if (w->user_row.blocked) return Err::blocked;
     if (refused_is_repeat(tx, w, w->user)) return Err::ok;
     if (w->verdict != Err::stop_word) return w->verdict;
-    user_warn(tx, w);
+    if (!w->flag) user_warn(tx, w);
     return Err::ok;
 }

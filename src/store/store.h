@@ -108,7 +108,7 @@ enum class WriteKind : uint8_t {
     message_delete,    // message, time; author, room owner, moderator, admin; member not_found forbidden blocked archived    message (deleted already: none)
     message_refuse,    // user, verdict: why the caller refuses what the user said    not_found blocked, the verdict          - (out: user_row)
                        //   nonce (may be empty): a message that is stored already is the answer, as with a refused message_post: is_repeat. Else the verdict
-                       //   is; stop_word is no error but a warning: limit; warnings += 1, blocked when == limit (limit 0: never)
+                       //   is; stop_word is no error but a warning: limit; warnings += 1, blocked when == limit (limit 0: never); flag: it was warned of before and is not counted
     marks,             // marks: read marks, each only grows; no rev                                                          -
     invite_set,        // token_hash of the administrator link (replaces the one before); zero bytes: none                    -
 };

@@ -466,6 +466,7 @@ static Err message_refuse(Act &a) {
         return Err::ok;
     }
     if (w->verdict != Err::stop_word) return w->verdict;
+    if (w->flag) return Err::ok;
     u->row.warnings++;
     if (w->limit && u->row.warnings >= w->limit) u->row.blocked = true;
     w->user_row = u->row;

@@ -90,6 +90,17 @@ test('the third violation blocks: a warning each time, then blocked and close 40
   }
 })
 
+test('a page that lost the answer and sends its message again is told again, and not warned twice', async () => {
+  const erin = await register(strict, 'erin')
+  for (let times = 0; times < 4; times++) {
+    const e = await online(strict, erin)
+    e.send({ type: 'message', text: 'hate', nonce: 'lost' })
+    assert.equal((await e.next('warning')).count, 1)
+    await e.close()
+  }
+  assert.equal((await call(strict, 'GET', '/api/me', { token: erin.token })).user.warnings, 1)
+})
+
 test('administrators see warnings and blocks, others do not', async () => {
   const admin = await registerAdmin(strict)
   const find = async token => (await call(strict, 'GET', '/api/users?q=carol', { token })).users.find(u => u.username === 'carol')

@@ -214,6 +214,30 @@ static void a_stop_word_warns_and_the_last_warning_blocks(void **) {
     assert_int_equal(chat_post(bob, lobby_id, "whatever"), Err::ok);
 }
 
+// A page that had no answer sends its message again: one message, one warning.
+static void the_same_message_again_is_not_another_warning(void **) {
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(chat_post(bob, lobby_id, "I hate it", "n"), Err::ok);
+        assert_int_equal(decided.kind, WriteKind::message_refuse);
+        assert_int_equal(decided.warnings, 1);
+    }
+    // Also while the first one is not decided yet.
+    for (int i = 0; i < 4; i++) assert_int_equal(hub_post(&chat.hub, bob, lobby_id, "hate", "m", 0, {}, chat_finish), Err::ok);
+    chat_settle();
+    assert_int_equal(bob->warnings, 2);
+    assert_false(bob->blocked);
+    assert_int_equal(chat_post(carol, lobby_id, "I hate it", "n"), Err::ok); // a nonce is its sender's
+    assert_int_equal(carol->warnings, 1);
+    assert_int_equal(chat_post(bob, lobby_id, "hate"), Err::ok); // and without a nonce each is a message of its own
+    assert_true(bob->blocked);
+    StoreWrite *w = hub_write_new(WriteKind::user_block, nullptr);
+    w->user = bob->id;
+    w->flag = false;
+    assert_int_equal(chat_did(w), Err::ok);
+    assert_int_equal(chat_post(bob, lobby_id, "I hate it", "n"), Err::ok); // unblocked, one begins anew
+    assert_int_equal(decided.warnings, 1);
+}
+
 static void without_a_limit_nobody_is_blocked(void **) {
     chat.hub.options.warnings_limit = 0;
     for (int i = 0; i < 5; i++) assert_int_equal(chat_post(bob, lobby_id, "hate"), Err::ok);
@@ -602,6 +626,7 @@ int main() {
         test(mentions_name_who_is_in_the_room),
         test(edits_and_deletions_are_for_their_own),
         test(a_stop_word_warns_and_the_last_warning_blocks),
+        test(the_same_message_again_is_not_another_warning),
         test(without_a_limit_nobody_is_blocked),
         test(what_was_sent_before_the_block_is_judged_behind_it),
         test(a_deleted_user_leaves_everywhere),
