@@ -4,7 +4,7 @@ SIM = $(OUT)/sim
 SIM_LIMITS = $(SIM)/gen/base/limits.h
 SIM_CODE = $(filter src/chat/% src/net/% src/web/%,$(SOURCES))
 SIM_OBJECTS = $(SIM_CODE:src/%.cpp=$(SIM)/code/%.o)
-SIM_PARTS = sim_main sim_base sim_net sim_server sim_client sim_calls sim_check sim_store sim_life sim_reads
+SIM_PARTS = sim_main sim_base sim_net sim_server sim_client sim_calls sim_check sim_ledger sim_store sim_life sim_reads
 SIM_BASE = $(filter-out $(OBJ)/base/clock.o $(OBJ)/base/worker.o,$(filter $(OBJ)/base/%.o $(OBJ)/gen/%.o,$(OBJECTS)))
 SIM_LIBS = $(filter-out %/libuv_a.a %/libqrcodegen.a $(SQLITE),$(LIBS))
 

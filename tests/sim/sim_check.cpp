@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define own(holds, ...) ((holds) ? (void)0 : (trace("client %u (%s), position %lld, base %lld:", c->index, people[c->person].name, (long long)c->position, (long long)c->base), breach(__VA_ARGS__)))
+
 // --- what the server hands over: visibility is judged when a frame is sent
 
 static int64_t number_behind(std::string_view frame, std::string_view key) {
@@ -37,13 +39,14 @@ static void check_unread(std::string_view frame, const User *user) {
 }
 
 static void judge(const Wire *w, std::string_view frame) {
-    const auto *c = static_cast<const Client *>(w->client);
+    auto *c = static_cast<Client *>(w->client);
     const char *name = people[c->person].name;
     const User *user = model_user_by_name(&hub.model, name);
-    promise(user, "a frame for %s, whom the server does not know", name);
+    promise(user, "room: a frame for %s, whom the server does not know", name);
     stats.leaks_looked++;
+    ledger_hand(c, frame);
     int64_t room = is_of(frame, "room") ? number_behind(frame, R"("room":{"id":)") : number_behind(frame, R"("room":)");
-    bool is_member = room > 0 && model_member(&hub.model, room, user->id);
+    bool is_member = ledger_is_member(room, user->id);
     // What is queued for one connection is judged when it is queued: somebody who is not in the room any more may get it as long as it could not leave.
     uint32_t left_step = room > 0 && room < rooms_max ? c->member_step[room] : 0;
     bool was_member = left_step && c->free_step <= left_step;
@@ -51,23 +54,23 @@ static void judge(const Wire *w, std::string_view frame) {
     if (is_of(frame, "message")) {
         bool is_repeat = frame.ends_with(R"("repeat":true})") || frame.find(R"("repeat":true,"ref")") != frame.npos;
         // A stored message is answered to its sender, who may have left since.
-        if (is_repeat) promise(number_behind(frame, R"("room":)") == room && left_step, "%s gets a repeat of a room never its own: %.*s", name, (int)begin.size(), begin.data());
-        else promise(is_member, "%s gets a message of a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
+        if (is_repeat) promise(number_behind(frame, R"("room":)") == room && left_step, "room: %s gets a repeat of a room never its own: %.*s", name, (int)begin.size(), begin.data());
+        else promise(is_member, "room: %s gets a message of a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
     } else if (is_of(frame, "room")) {
         bool is_hidden = frame.find(R"("private":true)") != frame.npos;
         bool says_left = frame.find(R"("left":true)") != frame.npos;
-        promise(is_member || !is_hidden || says_left, "%s gets a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
+        promise(is_member || !is_hidden || says_left, "room: %s gets a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
         bool says_joined = frame.find(R"("joined":true)") != frame.npos;
-        promise(!says_joined || is_member, "%s is told to have joined room %lld", name, (long long)room);
+        promise(!says_joined || is_member, "room: %s is told to have joined room %lld", name, (long long)room);
     } else if (is_of(frame, "history") && (frame.ends_with(R"("more":true})") || frame.ends_with(R"("more":false})"))) {
         // Without a `ref` it is a snapshot's, which is never queued: it goes whole in the moment in which it is judged.
-        promise(is_member, "%s gets a snapshot of a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
+        promise(is_member, "room: %s gets a snapshot of a room that is not its own: %.*s", name, (int)begin.size(), begin.data());
     } else if (is_of(frame, "history") || is_of(frame, "seen") || is_of(frame, "typing")) {
-        promise(is_member || was_member, "%s gets %.*s", name, (int)begin.size(), begin.data());
+        promise(is_member || was_member, "room: %s gets %.*s", name, (int)begin.size(), begin.data());
     }
     if (is_of(frame, "welcome") && hub.ring.lost_rev <= c->connected_rev) check_unread(frame, user);
     bool is_log = is_of(frame, "message") || is_of(frame, "room") || is_of(frame, "user");
-    if (is_log) promise(number_behind(frame, R"("rev":)") <= hub_rev(&hub), "%s gets what has not been told yet: %.*s", name, (int)begin.size(), begin.data());
+    if (is_log) promise(number_behind(frame, R"("rev":)") <= hub_rev(&hub), "order: %s gets what has not been told yet: %.*s", name, (int)begin.size(), begin.data());
 }
 
 void check_watch(Wire *w, std::string_view bytes) {
@@ -96,19 +99,19 @@ void check_watch(Wire *w, std::string_view bytes) {
 
 static void check_ring() {
     const Ring *r = &hub.ring;
-    promise(r->head - r->tail <= ring_entries, "the ring holds %llu entries", (unsigned long long)(r->head - r->tail));
+    promise(r->head - r->tail <= ring_entries, "memory: the ring holds %llu entries", (unsigned long long)(r->head - r->tail));
     int64_t before = r->lost_rev;
     size_t bytes = 0;
     for (uint64_t seq = r->tail; seq != r->head; seq++) {
         const RingEntry *e = &r->entries[seq & (ring_entries - 1)];
-        promise(e->at + e->len <= ring_bytes, "a ring entry beyond its bytes");
-        promise(!e->rev || e->rev > before, "the ring is out of order: %lld behind %lld", (long long)e->rev, (long long)before);
+        promise(e->at + e->len <= ring_bytes, "memory: a ring entry beyond its bytes");
+        promise(!e->rev || e->rev > before, "order: the ring is out of order: %lld behind %lld", (long long)e->rev, (long long)before);
         if (e->rev) before = e->rev;
         bytes += e->len;
-        promise(e->asked_len <= frame_out_bytes_max + 16 && e->len <= frame_out_bytes_max + 16, "a frame of %u bytes", e->len);
+        promise(e->asked_len <= frame_out_bytes_max + 16 && e->len <= frame_out_bytes_max + 16, "memory: a frame of %u bytes", e->len);
     }
-    promise(bytes <= ring_bytes, "the ring holds %zu bytes", bytes);
-    promise(before <= r->head_rev && r->head_rev <= store_rev(store), "the ring is at %lld, the store at %lld", (long long)r->head_rev, (long long)store_rev(store));
+    promise(bytes <= ring_bytes, "memory: the ring holds %zu bytes", bytes);
+    promise(before <= r->head_rev && r->head_rev <= store_rev(store), "order: the ring is at %lld, the store at %lld", (long long)r->head_rev, (long long)store_rev(store));
 }
 
 static void check_connections() {
@@ -117,30 +120,77 @@ static void check_connections() {
         const Conn *c = net.slots[i];
         if (!c || c->state != ConnState::socket) continue;
         sockets++;
-        promise(c->queue.len <= private_queue_bytes_max + 1024, "a private queue of %zu bytes", c->queue.len);
-        promise(!c->out || c->out->owned.len <= private_queue_bytes_max + frame_out_bytes_max + 1024, "%zu bytes under way", c->out->owned.len);
-        promise(c->held.len <= read_buffer_bytes, "%zu bytes held back", c->held.len);
+        promise(c->queue.len <= private_queue_bytes_max + 1024, "memory: a private queue of %zu bytes", c->queue.len);
+        promise(!c->out || c->out->owned.len <= private_queue_bytes_max + frame_out_bytes_max + 1024, "memory: %zu bytes under way", c->out->owned.len);
+        promise(c->held.len <= read_buffer_bytes, "memory: %zu bytes held back", c->held.len);
         // Back-pressure: asked_bytes_max of answers owed, and the one request that went over.
         uint64_t asked = sim_store_asked_of(store, c->id);
-        promise(asked <= asked_bytes_max + frame_bytes_max + 256, "%llu bytes of answers are owed to one connection", (unsigned long long)asked);
-        promise(sim_store_reads_of(store, c->id) <= 2, "%u reads for one connection", sim_store_reads_of(store, c->id));
+        promise(asked <= asked_bytes_max + frame_bytes_max + 256, "memory: %llu bytes of answers are owed to one connection", (unsigned long long)asked);
+        promise(sim_store_reads_of(store, c->id) <= 2, "memory: %u reads for one connection", sim_store_reads_of(store, c->id));
         const Wire *w = wire_of(&c->stream);
         const auto *client = w ? static_cast<const Client *>(w->client) : nullptr;
         if (!client) continue;
         const User *user = model_user_by_name(&hub.model, people[client->person].name);
-        promise(user && !user->blocked, "%s is blocked and has a socket", people[client->person].name);
+        promise(user && !user->blocked, "room: %s is blocked and has a socket", people[client->person].name);
         bool has_session = false;
         for (const SessionRow &s : sim_disk.sessions) {
             unsigned char hash[hash_bytes];
             token_hash(client->token, hash);
             has_session |= memcmp(hash, s.token_hash, hash_bytes) == 0;
         }
-        promise(has_session || store_has_work(store), "%s has a socket and no session", people[client->person].name);
+        promise(has_session || store_has_work(store), "room: %s has a socket and no session", people[client->person].name);
     }
-    promise(sim_store_reads(store) <= 2 * sockets + 2 * calls_max + people_max, "%u reads wait for %u sockets", sim_store_reads(store), sockets);
+    promise(sim_store_reads(store) <= 2 * sockets + 2 * calls_max + people_max, "memory: %u reads wait for %u sockets", sim_store_reads(store), sockets);
+}
+
+// What a client has taken in, judged by its own position: of each room that it is in since before that, from where its history begins, it lacks nothing and has nothing that is not
+// there; of any other room it has nothing. What it has not been told yet is not looked at, nor what has changed since, which comes again.
+static void check_taken(const Client *c) {
+    int64_t user = 0;
+    for (const SimUser &u : sim_disk.users)
+        if (u.row.name == people[c->person].name) user = u.row.id;
+    for (const MemberRow &m : sim_disk.members) {
+        if (m.user != user || m.rev > c->position) continue;
+        const Known &k = c->rooms[m.room];
+        own((k.is_there && k.joined) == !m.left, "room: at %lld it %s room %lld, which it %s at %lld", (long long)c->position, k.joined ? "is in" : "is not in", (long long)m.room,
+            m.left ? "left" : "joined", (long long)m.rev);
+    }
+    for (const MessageRow &m : sim_disk.messages) {
+        const Known &k = c->rooms[m.room];
+        const Held &held = c->held[m.id];
+        bool has_room = k.is_there && k.joined;
+        own(has_room || !held.rev, "room: it holds message %lld of room %lld, which it does not have", (long long)m.id, (long long)m.room);
+        own(held.rev <= m.rev, "stored: it holds message %lld at rev %lld, and on the disk it is at %lld", (long long)m.id, (long long)held.rev, (long long)m.rev);
+        if (!has_room || m.id < k.low || m.rev > c->position || held.rev == m.rev) continue;
+        const MemberRow *member = sim_member(sim_disk, m.room, user);
+        own(!member || member->rev > c->position, "gap: at %lld it has message %lld of room %lld at rev %lld, and should at %lld", (long long)c->position, (long long)m.id, (long long)m.room,
+            (long long)held.rev, (long long)m.rev);
+    }
+}
+
+// The sum of what connections hold is what they hold: nothing is forgotten, nothing counted that was given back. And it is within its bound, and an eighth.
+static void check_held() {
+    size_t sum = 0;
+    for (uint32_t i = 0; i < net.slots_used; i++) {
+        const Conn *c = net.slots[i];
+        if (!c) continue;
+        size_t bytes = c->queue.cap + c->held.cap + (c->out ? sizeof *c->out + c->out->owned.cap : 0) + (c->http ? http_weight(c) : 0) + (c->ws ? ws_weight(c) : 0);
+        promise(c->holds == bytes, "memory: a connection in state %d holds %zu bytes, and %u are counted", (int)c->state, bytes, c->holds);
+        sum += bytes;
+    }
+    promise(net.held_bytes == sum, "memory: connections hold %zu bytes, and %zu are counted", sum, net.held_bytes);
+    size_t bound = net.options.held_bytes_max + net.options.held_bytes_max / 8;
+    promise(sum <= bound, "memory: connections hold %zu bytes, of %zu", sum, bound);
+    if (sum > net.options.held_bytes_max / 4 * 3) stats.crowded++;
 }
 
 void check_step() {
+    ledger_step();
+    for (uint32_t i = 0; i < clients_count; i++) {
+        Client *c = clients[i];
+        if (c->has_heard) check_taken(c);
+        c->has_heard = false;
+    }
     for (uint32_t i = 0; i < clients_count && server_is_up; i++) {
         Client *c = clients[i];
         const User *user = c->wire ? model_user_by_name(&hub.model, people[c->person].name) : nullptr;
@@ -151,6 +201,7 @@ void check_step() {
     if (!server_is_up) return;
     check_ring();
     check_connections();
+    check_held();
 }
 
 // --- memory and disk
@@ -203,7 +254,6 @@ static uint64_t print_row(const MessageRow &m) {
     return print;
 }
 
-#define own(holds, ...) ((holds) ? (void)0 : (trace("client %u (%s), position %lld, base %lld:", c->index, people[c->person].name, (long long)c->position, (long long)c->base), breach(__VA_ARGS__)))
 
 static void check_messages(const Client *c, int64_t user) {
     for (const MessageRow &m : sim_disk.messages) {

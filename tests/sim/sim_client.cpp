@@ -334,6 +334,7 @@ static void on_error(Client *c, JsonRef f) {
 
 static void on_frame(Client *c, std::string_view payload) {
     stats.frames++;
+    c->has_heard = true;
     JsonRef f = json_parse(payload);
     own(c, (bool)f, "not JSON: %.*s", (int)payload.size(), payload.data());
     std::string_view type = text_of(f, "type");
@@ -387,7 +388,10 @@ static void send_frame(Client *c, char opcode, std::string_view payload) {
     wire_send(c->wire, buf_view(frame));
 }
 
-void client_say(Client *c, std::string_view json) { send_frame(c, 1, json); }
+void client_say(Client *c, std::string_view json) {
+    ledger_asks(c, json);
+    send_frame(c, 1, json);
+}
 
 void client_lost(Client *c, const char *why) {
     trace("client %u (%s): off, %s, position %lld", c->index, people[c->person].name, why, (long long)(c->has_position ? c->position : -1));
@@ -457,6 +461,7 @@ void client_connect(Client *c, bool afresh) {
     bool small = !sim.is_healing && chance(400);
     c->wire = wire_connect(small ? between(200, 3000) : between(4000, 60000));
     c->wire->client = c;
+    ledger_open(&c->ledger);
     c->speed = 1 << 20;
     c->head_done = false;
     c->stage = Stage::asked;

@@ -3,11 +3,10 @@
 #pragma once
 
 #include "base/buf.h"
+#include "sim_ledger.h"
 #include "sim_net.h"
-#include "sim_store.h"
 
-constexpr int64_t ids_max = 1 << 13;      // revs of a run
-constexpr uint32_t rooms_max = 48, people_max = 12, clients_max = 24, calls_max = 8;
+constexpr uint32_t clients_max = 24, calls_max = 8;
 
 // A person: who exists on the server is what the server says; this is who tries.
 struct Person {
@@ -73,7 +72,9 @@ struct Client {
     uint32_t member_step[rooms_max]; // when it was in the room last, in this connection; 0: not
     uint32_t free_step;          // when nothing was under way to it and nothing queued for it last
     int64_t connected_rev;       // where the server was
+    bool has_heard;              // something since it was looked at
     // of this connection
+    Ledger ledger;
     bool resumed;
     int64_t welcome_rev;
     uint32_t connections, *came; // for each message the connection on which it last came in a replay
@@ -90,7 +91,7 @@ extern List<Sent> sim_sent;
 extern uint64_t sim_frames;              // that clients got
 
 struct ClientStats {
-    uint64_t frames, messages, acks, repeats, resumes, snapshots, overruns, warnings, blocks, refusals, cuts, crashes, leaks_looked, calls, ended, storage_errors;
+    uint64_t frames, messages, acks, repeats, resumes, snapshots, overruns, warnings, blocks, refusals, cuts, crashes, leaks_looked, calls, ended, storage_errors, crowded;
 };
 extern ClientStats stats;
 

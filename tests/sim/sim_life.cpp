@@ -99,7 +99,7 @@ static SimData maybe;  // after a failed fsync: what the disk may turn out to ho
 static bool has_maybe;
 
 static void disk_decide() {
-    if (has_maybe && chance(500)) trace("store: what failed is there after all"), sim_disk_copy(&sim_disk, maybe);
+    if (has_maybe && chance(500)) trace("store: what failed is there after all"), sim_disk_copy(&sim_disk, maybe), sim_watch.replaced ? sim_watch.replaced() : (void)0;
     has_maybe = false;
 }
 
@@ -109,7 +109,11 @@ static void batch_decide(Store *s) {
     if (s->outcome != Outcome::good) sim_disk_copy(&before, sim_disk);
     for (StoreWrite *w = s->batch; w; w = w->next) sim_operate(sim_disk, w);
     s->commits_begun++;
-    if (s->outcome == Outcome::good) return;
+    if (s->outcome == Outcome::good) {
+        for (const StoreWrite *w = s->batch; w && sim_watch.committed; w = w->next)
+            for (uint32_t i = 0; i < w->changes_count; i++) sim_watch.committed(w->changes[i]);
+        return;
+    }
     has_maybe = s->outcome == Outcome::broken;
     if (has_maybe) sim_disk_copy(&maybe, sim_disk);
     sim_disk_copy(&sim_disk, before);
@@ -127,6 +131,7 @@ static void batch_tell(Store *s) {
         StoreWrite *w = list;
         list = w->next;
         if (w->changes_count) s->rev = w->changes[w->changes_count - 1].rev;
+        for (uint32_t i = 0; i < w->changes_count && sim_watch.told; i++) sim_watch.told(w->changes[i]);
         w->done(w);
     }
     s->batch = nullptr;
@@ -150,9 +155,7 @@ void store_turn(Store *s, uint32_t) {
 }
 
 
-
 void sim_store_poll(Store *s) {
-
     bool hurry = sim.is_healing;
     if (s->in_flight && !s->is_decided && (hurry || chance(500))) batch_decide(s);
     sim_reads_poll(s, hurry); // between the commit and its completions
@@ -218,6 +221,7 @@ void store_write_now(Store *s, StoreWrite *w) {
 }
 
 bool store_load(Store *, const StoreLoad &into) {
+    if (sim_watch.loaded) sim_watch.loaded();
     for (const SimUser &u : sim_disk.users)
         if (into.user) into.user(into.owner, u.row, u.key);
     for (const SimRoom &r : sim_disk.rooms) {

@@ -262,6 +262,7 @@ static void disk_restore() {
     trace("the disk is restored from a backup of rev %lld", (long long)backup.rev);
     sim_disk_copy(&sim_disk, backup);
     sim_disk.epoch[0] = 0;
+    ledger_disk_replaced();
     // What was acknowledged since is gone, and the epoch says so.
     for (Sent &s : sim_sent)
         if (s.acked > backup.rev) s.acked = 0;
@@ -405,6 +406,7 @@ static void live(uint64_t seed, uint32_t steps) {
     log_start(sim.is_verbose ? LogLevel::info : LogLevel::error, false);
     net_sim_watch = check_watch;
     sim_disk_make();
+    ledger_start();
     draw_mood();
     for (uint32_t n = between(2, 5); n > 0; n--) person_add();
     server_start(server_options);
@@ -455,10 +457,10 @@ static bool run_one(uint64_t seed, uint32_t steps, Total *total) {
 static void print_total(const Total &t) {
     const ClientStats &s = t.sum;
     printf("%u seeds, %u failed: %llu frames, %llu messages acknowledged, %llu repeats, %llu resumes, %llu snapshots, %llu overruns, %llu cuts, %llu crashes and stops, %llu calls, %llu warnings, "
-           "%llu blocks, %llu sessions ended, %llu storage errors\n",
+           "%llu blocks, %llu sessions ended, %llu storage errors, %llu crowded steps\n",
            t.seeds, t.failed, (unsigned long long)s.frames, (unsigned long long)s.acks, (unsigned long long)s.repeats, (unsigned long long)s.resumes, (unsigned long long)s.snapshots,
            (unsigned long long)s.overruns, (unsigned long long)s.cuts, (unsigned long long)s.crashes, (unsigned long long)s.calls, (unsigned long long)s.warnings, (unsigned long long)s.blocks,
-           (unsigned long long)s.ended, (unsigned long long)s.storage_errors);
+           (unsigned long long)s.ended, (unsigned long long)s.storage_errors, (unsigned long long)s.crowded);
 }
 
 int main(int argc, char **argv) {

@@ -11,6 +11,7 @@
 
 SimData sim_disk;
 SimFaults sim_faults;
+SimWatch sim_watch;
 
 static Arena strings; // of the disk; never freed
 static std::string_view keep(std::string_view text) { return text.empty() ? std::string_view{} : arena_copy(strings, text); }

@@ -56,6 +56,15 @@ struct SimFaults {
     uint32_t reopen_fails;
 };
 
+// Told of what happens to the log; any may be null.
+struct SimWatch {
+    void (*committed)(const Change &c);  // it is on the disk
+    void (*told)(const Change &c);       // the server is about to hear of it
+    void (*replaced)();                  // the disk holds something else than before
+    void (*loaded)();                    // the server reads all of it
+};
+extern SimWatch sim_watch;
+
 extern SimData sim_disk;         // what is committed; survives a crash
 extern SimFaults sim_faults;
 
