@@ -168,7 +168,8 @@ static void check_taken(const Client *c) {
     }
 }
 
-// The sum of what connections hold is what they hold: nothing is forgotten, nothing counted that was given back. And it is within its bound, and an eighth.
+// The sum of what connections hold is what they hold: nothing is forgotten, nothing counted that was given back. And it is within its bound and an eighth, and what one connection may
+// begin to hold when it is read just before that is reached: beside the real bound of megabytes that is nothing, beside a scale model's it counts.
 static void check_held() {
     size_t sum = 0;
     for (uint32_t i = 0; i < net.slots_used; i++) {
@@ -179,7 +180,7 @@ static void check_held() {
         sum += bytes;
     }
     promise(net.held_bytes == sum, "memory: connections hold %zu bytes, and %zu are counted", sum, net.held_bytes);
-    size_t bound = net.options.held_bytes_max + net.options.held_bytes_max / 8;
+    size_t bound = net.options.held_bytes_max + net.options.held_bytes_max / 8 + 16 * 1024;
     promise(sum <= bound, "memory: connections hold %zu bytes, of %zu", sum, bound);
     if (sum > net.options.held_bytes_max / 4 * 3) stats.crowded++;
 }

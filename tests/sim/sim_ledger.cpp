@@ -167,7 +167,7 @@ static void hand_message(Client *c, std::string_view frame) {
     const SimUser *sender = sim_user(sim_disk, row->sender);
     own(c, sender && sender->row.name == text_behind(frame, R"("sender":")"), "stored: message %lld has another sender on the disk", (long long)id);
     if (says(frame, R"("repeat":true)")) {
-        own(c, sender->row.name == people[c->person].name, "room: a repeat for somebody else: %.80s", frame.data());
+        own(c, row->deleted || sender->row.name == people[c->person].name, "room: a repeat for somebody else: %.80s", frame.data());
         return answer(c, frame);
     }
     hand_log(c, rev, frame);

@@ -5,7 +5,9 @@
 #include "sim_check.h"
 #include "sim_server.h"
 
+#include "base/limits.h"
 #include "base/log.h"
+#include "net/conn_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +41,11 @@ static void draw_mood() {
     sim_faults = {.slow = chance(300) ? 0 : between(100, 1000), .full = some(40), .passing = some(40), .broken = some(12), .is_full = false, .read_fails = some(25), .read_late = chance(200) ? 950 : some(700),
                   .slices_small = some(500), .reopen_fails = some(200)};
     if (chance(100)) sim_faults = {}; // and some seeds in which nothing fails
-    server_options = {.hub = {.warnings_limit = between(0, 4), .text_chars_max = 2000}, .sockets_per_user_max = between(4, 8)};
+    server_options = {.hub = {.warnings_limit = between(0, 4), .text_chars_max = 2000}, .sockets_per_user_max = between(4, 8), .held_bytes_max = held_bytes_max};
+    if (chance(200)) { // memory is short, and some take nothing of much that is said
+        server_options.held_bytes_max = between(24, 72) * 1024;
+        mood.text_max = 1500, mood.noise = 100, mood.stuck = between(200, 500), mood.history = 150;
+    }
     if (chance(500)) server_options.hub.message_rate = {}, server_options.hub.request_rate = {};
     else if (chance(300)) server_options.hub.message_rate = {.burst = 3, .per_second = 2}, server_options.hub.request_rate = {.burst = 5, .per_second = 10};
 }
@@ -378,6 +384,7 @@ static void quiet() {
     sim.is_healing = true;
     server_options.hub.message_rate = server_options.hub.request_rate = {};
     if (server_is_up) hub.options.message_rate = hub.options.request_rate = {};
+    server_options.held_bytes_max = net.options.held_bytes_max = held_bytes_max; // nobody is turned away any more
     net_sim_heal();
     if (!server_is_up) server_happens();
     unblock_all();

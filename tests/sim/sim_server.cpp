@@ -48,7 +48,7 @@ void server_start(const ServerOptions &options) {
     HubHooks hooks = {.session_ended = session_ended, .user_blocked = user_blocked};
     promise(hub_start(&hub, store, framing, options.hub, hooks, words_parse(words, &error)), "the hub does not start");
     promise(auth_start(&hub, &loop, {.password_memory_kib = 8, .password_ops = 1, .login_rate = 0}, 1), "auth does not start");
-    net_start(&loop, {.connections_max = 200, .origins = {}}, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed});
+    net_start(&loop, {.connections_max = 200, .origins = {}, .held_bytes_max = options.held_bytes_max}, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed});
     ws_set_deflate(DeflateMode::off);
     api_start(&hub);
     sockets_start(&hub, {.sockets_max = 64, .sockets_per_user_max = options.sockets_per_user_max, .turn_sockets_min = 2});

@@ -6,6 +6,7 @@
 struct ServerOptions {
     HubOptions hub;
     uint32_t sockets_per_user_max;
+    size_t held_bytes_max;      // of all connections
 };
 extern Hub hub;
 extern Store *store;
