@@ -227,7 +227,7 @@ store-bench: $(STORE_BENCH) ## our writer beside a bare SQLite loop, without a n
 slow-storage: $(SLOW_SERVER) $(LOAD) ## what storage that syncs slowly costs (0, 20, 200 ms more each sync)
 	tools/bench/slow-storage
 
-.PHONY: fuzz-proof fuzz-corpus
+.PHONY: fuzz-proof fuzz-corpus sim-proof
 SECONDS = 60
 T =
 fuzz: ## fuzz what reads from strangers, a minute each (T=ws SECONDS=1200: one, longer); needs clang
@@ -241,6 +241,9 @@ fuzz-corpus: ## what fuzzing has found is minimised into tests/fuzz/corpus
 
 sim: $(OUT)/sim/run $(OUT)/sim/differ ## simulate: SEED=1 STEPS=300 one seed with a trace, SEEDS=10000 that many (1000)
 	@OUT=$(OUT) tests/sim/many
+
+sim-proof: ## the simulation finds each bug that is planted into a copy of the code (T=skips-a-reader: one)
+	@OUT=$(OUT) tests/sim/proof $(T)
 
 flood: all ## attack it in eleven ways beside good clients; p99 at most doubled, memory under its bound? (ROUNDS=3 SECONDS=10 SCALE=300; 13 minutes)
 	node tests/flood/run.mjs $(T)
