@@ -129,5 +129,6 @@ void ws_accept(HttpRequest *r, bool waits) {
     }
     if (waits) buf_add(c->queue, buf_view(out));
     else conn_send(c, buf_view(out));
+    budget_note(c); // who waited for its turn is not being read now
     if (!c->pumping && (c->held.len != 0 || c->eof)) conn_resume_soon(c);
 }

@@ -86,6 +86,25 @@ static void counts_what_comes_and_goes(void **) {
     for (Buf &b : sent) buf_free(b);
 }
 
+// A handshake that waited for its turn is answered when nothing of it is being read: its head is no longer held, and the answer is.
+static void a_handshake_answered_later_is_counted(void **) {
+    begin();
+    world.request = [](HttpRequest *) {};
+    Buf sent;
+    ConnId id = loopback(&sent);
+    world_feed(id, handshake);
+    assert_true(holds(id) > sizeof handshake);
+    Conn *c = conn_get(id);
+    ws_accept(http_request_of(c), true);
+    assert_true(c->queue.cap > 0);
+    assert_int_equal(holds(id), c->queue.cap);
+    assert_int_equal(net.held_bytes, c->queue.cap);
+    conn_flush(c, nullptr, 0);
+    assert_int_equal(holds(id), 0);
+    world_end();
+    buf_free(sent);
+}
+
 static void is_nothing_when_the_net_stops(void **) {
     begin();
     Buf sent[2];
@@ -234,6 +253,7 @@ static void the_heaviest_go_and_no_more_than_needed(void **) {
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_comes_and_goes),      cmocka_unit_test(is_nothing_when_the_net_stops),
+        cmocka_unit_test(a_handshake_answered_later_is_counted),
         cmocka_unit_test(who_holds_most_goes_first),       cmocka_unit_test(many_small_ones_are_bounded_too),
         cmocka_unit_test(who_is_put_off_goes_before_who_talks),
         cmocka_unit_test(at_the_limit_only_a_little_is_given), cmocka_unit_test(the_heaviest_go_and_no_more_than_needed),
