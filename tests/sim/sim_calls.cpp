@@ -62,7 +62,7 @@ static void answered(Call *call, int status, std::string_view body) {
     }
     if (call->kind == CallKind::enter && status == 401) people[c->person].is_registered = false; // a backup from before, or deleted
     if (call->kind == CallKind::enter && status == 401) people[c->person].is_gone = !!strstr(call->what, "login") && sim_user(sim_disk, 1) != nullptr;
-    if (call->kind == CallKind::enter && status == 403) c->again_us = sim.now_us + 5'000'000;
+    if (call->kind == CallKind::enter && (status == 403 || status == 429)) c->again_us = sim.now_us + 5'000'000;
     end(call);
 }
 

@@ -5,10 +5,12 @@
 #include "sim_server.h"
 
 #include "base/json.h"
+#include "base/limits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 Person people[people_max];
 uint32_t people_count;
@@ -295,6 +297,8 @@ static void on_ready(Client *c, JsonRef f) {
     c->ready_count++;
     memset(c->online, 0, sizeof c->online);
     take_online(c, json_get(f, "online"), true);
+    c->knows_online = (bool)json_get(f, "online");
+    own(c, c->knows_online || int_of(f, "online_count") > online_names_max, "ready names nobody");
 }
 
 // Whatever speaks against a message: if it was stored before it was sent this time, in a room that its sender is in since then, it is the answer.
@@ -373,6 +377,27 @@ static void on_frame(Client *c, std::string_view payload) {
 
 // --- bytes
 
+bool sim_inflate(std::string_view deflated, Buf &out) {
+    static z_stream z;
+    if (!z.state && inflateInit2(&z, -15) != Z_OK) return false;
+    inflateReset(&z);
+    ScopedBuf in;
+    buf_add(in, deflated);
+    buf_add(in, {"\0\0\xff\xff", 4});
+    z.next_in = reinterpret_cast<unsigned char *>(in.data);
+    z.avail_in = (unsigned)in.len;
+    while (z.avail_in) {
+        char piece[4096];
+        z.next_out = reinterpret_cast<unsigned char *>(piece);
+        z.avail_out = sizeof piece;
+        int end = inflate(&z, Z_SYNC_FLUSH);
+        if (end != Z_OK && end != Z_BUF_ERROR) return false;
+        buf_add(out, {piece, sizeof piece - z.avail_out});
+        if (z.avail_out && z.avail_in) return false;
+    }
+    return true;
+}
+
 static void send_frame(Client *c, char opcode, std::string_view payload) {
     ScopedBuf frame;
     buf_add_char(frame, (char)(0x80 | opcode));
@@ -411,6 +436,7 @@ static bool take_head(Client *c) {
     if (end == std::string_view::npos) return false;
     int status = c->in.len > 12 ? atoi(c->in.data + 9) : 0;
     if (status == 101) {
+        c->wire->deflates = buf_view(c->in).substr(0, end).find("permessage-deflate") != std::string_view::npos;
         buf_drop_front(c->in, end + 4);
         c->head_done = true;
         return true;
@@ -436,12 +462,14 @@ void client_hear(Client *c, size_t most) {
             len = (size_t)at[2] << 8 | at[3], skip = 4;
         }
         own(c, at[1] < 127, "a frame beyond all bounds");
+        own(c, !(at[0] & 0x40) || c->wire->deflates, "a compressed frame, which was not agreed");
         if (c->in.len < skip + len) break;
         ScopedBuf payload;
-        buf_add(payload, {c->in.data + skip, len});
+        if (at[0] & 0x40) own(c, sim_inflate({c->in.data + skip, len}, payload), "a compressed frame that is none");
+        else buf_add(payload, {c->in.data + skip, len});
         unsigned char opcode = at[0];
         buf_drop_front(c->in, skip + len);
-        if (opcode == 0x81) on_frame(c, buf_view(payload));
+        if (opcode == 0x81 || opcode == 0xc1) on_frame(c, buf_view(payload));
         else if (opcode == 0x89) send_frame(c, 10, buf_view(payload));
         else if (opcode == 0x88) {
             int code = len >= 2 ? (unsigned char)payload.data[0] << 8 | (unsigned char)payload.data[1] : 1005;
@@ -471,10 +499,12 @@ void client_connect(Client *c, bool afresh) {
     c->free_step = 0;
     c->connected_rev = server_is_up ? hub_rev(&hub) : INT64_MAX;
     ScopedBuf head, query;
-    if (c->has_position) buf_printf(query, "?since=%lld&epoch=%s", (long long)c->position, c->epoch);
-    if (c->has_position && chance(200)) buf_printf(query, "&max=%u", between(1, 60));
+    bool is_ahead = !sim.is_healing && chance(15); // of all there is, as nobody can be
+    if (c->has_position) buf_printf(query, "?since=%lld&epoch=%s", (long long)(is_ahead ? sim_disk.rev + 1000 : c->position), c->epoch);
+    if (c->has_position && chance(200)) buf_printf(query, "&max=%u", chance(100) ? 0 : between(1, 60));
     buf_printf(head, "GET /ws%.*s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", (int)query.len, query.data ? query.data : "", c->token);
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", (int)query.len, query.data ? query.data : "", c->token,
+               chance(300) ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
     trace("client %u (%s): connects %.*s", c->index, people[c->person].name, (int)query.len, query.data ? query.data : "");
     wire_send(c->wire, buf_view(head));
 }

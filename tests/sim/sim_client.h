@@ -68,7 +68,7 @@ struct Client {
     Held *held;                  // ids_max
     int64_t user_rev[people_max];
     uint64_t user_print[people_max];
-    bool online[people_max];
+    bool online[people_max], knows_online; // with many people `ready` does not name them
     uint32_t member_step[rooms_max]; // when it was in the room last, in this connection; 0: not
     uint32_t free_step;          // when nothing was under way to it and nothing queued for it last
     int64_t connected_rev;       // where the server was
@@ -102,6 +102,8 @@ void client_lost(Client *c, const char *why); // its connection has gone
 void client_say(Client *c, std::string_view json);
 void client_post(Client *c, int64_t room, std::string_view text);
 void client_push(Client *c);               // what is to be sent (again), and histories to be asked for
+// What a frame says that came compressed (RFC 7692, no context taken over). False: it is none.
+bool sim_inflate(std::string_view deflated, Buf &out);
 void client_forget(Client *c);             // all it knows
 int person_of(std::string_view name);
 int64_t room_of_person(const Client *c, bool any); // one that it is in, at random; 0: none

@@ -114,7 +114,7 @@ static std::string_view text_behind(std::string_view frame, std::string_view key
 static bool says(std::string_view frame, std::string_view what) { return frame.find(what) != frame.npos; }
 static bool is_of(std::string_view frame, std::string_view type) {
     constexpr std::string_view begin = R"({"type":")";
-    return frame.substr(begin.size()).starts_with(type) && frame[begin.size() + type.size()] == '"';
+    return frame.starts_with(begin) && frame.substr(begin.size()).starts_with(type) && frame[begin.size() + type.size()] == '"';
 }
 
 // Nonces are n1, n2, …: the places of sim_sent. Beyond it: none of them.

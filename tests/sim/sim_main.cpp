@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "chat/auth.h"
 #include "net/conn_internal.h"
 
 #include <stdio.h>
@@ -41,9 +42,10 @@ static void draw_mood() {
     sim_faults = {.slow = chance(300) ? 0 : between(100, 1000), .full = some(40), .passing = some(40), .broken = some(12), .is_full = false, .read_fails = some(25), .read_late = chance(200) ? 950 : some(700),
                   .slices_small = some(500), .reopen_fails = some(200)};
     if (chance(100)) sim_faults = {}; // and some seeds in which nothing fails
-    server_options = {.hub = {.warnings_limit = between(0, 4), .text_chars_max = 2000}, .sockets_per_user_max = between(4, 8), .held_bytes_max = held_bytes_max};
+    server_options = {.hub = {.warnings_limit = between(0, 4), .text_chars_max = 2000}, .sockets_per_user_max = between(4, 8), .login_rate = chance(200) ? between(2, 6) : 0, .held_bytes_max = held_bytes_max};
+    if (chance(120)) mood.rooms = 700, sim_faults.read_late = 900; // restless: people come and go while their histories are read
     if (chance(200)) { // memory is short, and some take nothing of much that is said
-        server_options.held_bytes_max = between(24, 72) * 1024;
+        server_options.held_bytes_max = between(24, 48) * 1024;
         mood.text_max = 1500, mood.noise = 100, mood.stuck = between(200, 500), mood.history = 150;
     }
     if (chance(500)) server_options.hub.message_rate = {}, server_options.hub.request_rate = {};
@@ -100,11 +102,8 @@ static void unblock_all() {
 
 // --- what a client does over HTTP
 
-// Somebody leaves a room just when its history is read for one of their windows.
-static void leave_meanwhile(Client *c, int64_t room) {
-    char json[80];
-    snprintf(json, sizeof json, R"({"type":"history","room":%lld,"ref":"l"})", (long long)room);
-    if (chance(600)) client_say(c, json);
+// Somebody leaves or joins a room just when histories are read, or unread messages counted, for their other windows.
+static void begin_meanwhile(Client *c) {
     for (uint32_t i = 0; i < clients_count; i++) {
         Client *other = clients[i];
         if (other->person != c->person || other == c || other->is_probe || !other->token[0] || chance(500)) continue;
@@ -126,13 +125,18 @@ static void call_about_rooms(Client *c) {
     case 1:
         method = "PATCH";
         snprintf(path, sizeof path, "/api/rooms/%lld", (long long)room);
-        if (chance(300)) snprintf(body, sizeof body, R"({"archived":%s})", chance(500) ? "true" : "false");
+        if (chance(400)) snprintf(body, sizeof body, R"({"archived":%s})", chance(600) ? "true" : "false");
         else snprintf(body, sizeof body, R"({"topic":"topic %u"})", below(1000));
         break;
     case 2:
     case 3: // leaves, or is removed
         method = "DELETE";
-        if (c->stage == Stage::ready && room) leave_meanwhile(c, room);
+        if (c->stage == Stage::ready && room) {
+            char json[80];
+            snprintf(json, sizeof json, R"({"type":"history","room":%lld,"ref":"l"})", (long long)room);
+            if (chance(600)) client_say(c, json);
+            begin_meanwhile(c);
+        }
         snprintf(path, sizeof path, "/api/rooms/%lld/members/%s", (long long)room, chance(700) ? people[c->person].name : other);
         break;
     case 4:
@@ -141,6 +145,7 @@ static void call_about_rooms(Client *c) {
         break;
     default:
         if (chance(500)) room = between(2, mood.room_count);
+        if (chance(300) && c->stage == Stage::ready) begin_meanwhile(c);
         snprintf(path, sizeof path, "/api/rooms/%lld/members", (long long)room);
         snprintf(body, sizeof body, R"({"username":"%s"})", chance(600) ? people[c->person].name : other);
     }
@@ -170,7 +175,7 @@ static void say_text(Client *c, int64_t message) {
     static uint32_t counted;
     ScopedBuf text;
     buf_printf(text, "t%u ", ++counted);
-    if (chance(150)) buf_printf(text, "@%s ", people[below(people_count)].name);
+    for (uint32_t n = chance(150) ? between(1, 3) : 0; n > 0; n--) buf_printf(text, chance(100) ? "x@%s. " : "@%s. ", people[below(people_count)].name);
     if (fault(mood.stop_word)) buf_add(text, "hate ");
     for (uint32_t n = chance(100) ? below(mood.text_max * 2 / 3 + 1) : below(40); n > 0; n--) buf_add_char(text, (char)('a' + n % 26));
     buf_add_char(text, '.'); // white space at the end would be trimmed
@@ -192,6 +197,14 @@ static int64_t message_of(const Client *c) {
     return 0;
 }
 
+// What no page would send.
+static void client_oddity(Client *c) {
+    static const char *const odd[] = {R"({"type":"edit","id":0,"text":"x"})", R"({"type":"delete","id":-1})", R"({"type":"message","text":"  "})", R"({"type":"message","text":" ","nonce":"x"})",
+                                      R"({"type":"seen","room":1,"id":0})", R"({"type":"seen","room":1,"id":9000})", R"({"type":"seen","room":47,"id":1})", R"({"type":"typing","room":47})",
+                                      R"({"type":"message","room":47,"text":"x"})", R"({"type":"message","text":"I hate","nonce":"y"})", "[]", R"({"type":"message"})"};
+    client_say(c, odd[below(sizeof odd / sizeof *odd)]);
+}
+
 static void client_act(Client *c) {
     char json[200];
     int64_t room = room_of_person(c, chance(50)), message = message_of(c);
@@ -211,6 +224,7 @@ static void client_act(Client *c) {
         client_say(c, json);
     }
     if (chance(mood.noise)) client_say(c, chance(500) ? R"({"type":"ping","ref":"p"})" : chance(500) ? R"({"type":"nothing"})" : R"({"type":"history","room":99})");
+    if (chance(mood.noise)) client_oddity(c);
     if (chance(mood.noise) && chance(100)) { // more at once than is listened to
         char long_text[900];
         snprintf(long_text, sizeof long_text, R"({"type":"message","text":"%0800u"})", below(1'000'000));
@@ -384,6 +398,8 @@ static void quiet() {
     sim.is_healing = true;
     server_options.hub.message_rate = server_options.hub.request_rate = {};
     if (server_is_up) hub.options.message_rate = hub.options.request_rate = {};
+    server_options.login_rate = 0;
+    auth_set_options({.password_memory_kib = 8, .password_ops = 1, .login_rate = 0});
     server_options.held_bytes_max = net.options.held_bytes_max = held_bytes_max; // nobody is turned away any more
     net_sim_heal();
     if (!server_is_up) server_happens();

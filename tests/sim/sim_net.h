@@ -20,6 +20,7 @@ struct Wire {
     uv_write_cb req_done;
     std::string_view rest[2];    // of it, not yet in `down`
     void *client;                // whose it is
+    bool deflates;               // permessage-deflate was agreed
     Buf handed;                  // what the server has handed over and the watcher has not understood yet
     bool handed_head;
 };

@@ -47,9 +47,9 @@ void server_start(const ServerOptions &options) {
     RingFraming framing = {.header = ring_header, .deflate = ws_encode_deflated};
     HubHooks hooks = {.session_ended = session_ended, .user_blocked = user_blocked};
     promise(hub_start(&hub, store, framing, options.hub, hooks, words_parse(words, &error)), "the hub does not start");
-    promise(auth_start(&hub, &loop, {.password_memory_kib = 8, .password_ops = 1, .login_rate = 0}, 1), "auth does not start");
+    promise(auth_start(&hub, &loop, {.password_memory_kib = 8, .password_ops = between(1, 2), .login_rate = options.login_rate}, 1), "auth does not start");
     net_start(&loop, {.connections_max = 200, .origins = {}, .held_bytes_max = options.held_bytes_max}, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed});
-    ws_set_deflate(DeflateMode::off);
+    ws_set_deflate(DeflateMode::on);
     api_start(&hub);
     sockets_start(&hub, {.sockets_max = 64, .sockets_per_user_max = options.sockets_per_user_max, .turn_sockets_min = 2});
     ListenAddress where = {};

@@ -6,6 +6,7 @@
 struct ServerOptions {
     HubOptions hub;
     uint32_t sockets_per_user_max;
+    uint32_t login_rate;        // a minute; 0: no limit
     size_t held_bytes_max;      // of all connections
 };
 extern Hub hub;
