@@ -191,6 +191,14 @@ static void check_held() {
     if (sum > net.options.held_bytes_max / 4 * 3) stats.crowded++;
 }
 
+// The server's loop sleeps until hub_due_ms, and here it never sleeps: what waits must have a time.
+static void check_due() {
+    bool waits = hub.presence_count || hub.marks_pending.count || (hub.marks_dirty.count && !hub.marks_writing);
+    for (uint32_t i = 0; i < people_count && !waits; i++)
+        if (const User *user = model_user_by_name(&hub.model, people[i].name)) waits = user->offline_at_ms != 0;
+    promise(!waits || hub_due_ms(&hub), "late: something waits to be told or written, and for no time");
+}
+
 void check_step() {
     ledger_step();
     for (uint32_t i = 0; i < clients_count; i++) {
@@ -209,6 +217,7 @@ void check_step() {
     check_ring();
     check_connections();
     check_held();
+    check_due();
 }
 
 // --- memory and disk

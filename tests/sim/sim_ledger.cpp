@@ -90,6 +90,7 @@ void ledger_start() {
 
 // --- a connection
 
+#define begin_of(frame) (int)((frame).size() < 80 ? (frame).size() : 80), (frame).data()
 #define own(c, holds, ...) ((holds) ? (void)0 : (trace("client %u (%s):", (c)->index, people[(c)->person].name), breach(__VA_ARGS__)))
 
 void ledger_open(Ledger *l) {
@@ -144,7 +145,7 @@ void ledger_asks(Client *c, std::string_view request) {
 static void answer(Client *c, std::string_view frame) {
     Ledger *l = &c->ledger;
     std::string_view nonce = text_behind(frame, R"("nonce":")");
-    own(c, ++l->answers <= l->requests, "twice: %u requests have %u answers: %.80s", l->requests, l->answers, frame.data());
+    own(c, ++l->answers <= l->requests, "twice: %u requests have %u answers: %.*s", l->requests, l->answers, begin_of(frame));
     Answers *a = answers_of(l, nonce);
     if (!a) return;
     own(c, ++a->answered <= a->asked, "twice: %.*s was sent %u times and is answered %u times", (int)nonce.size(), nonce.data(), a->asked, a->answered);
@@ -152,9 +153,9 @@ static void answer(Client *c, std::string_view frame) {
 
 static void hand_log(Client *c, int64_t rev, std::string_view frame) {
     Ledger *l = &c->ledger;
-    own(c, l->is_welcomed, "order: before welcome comes %.80s", frame.data());
-    own(c, rev > 0 && rev < ids_max && said[rev].id, "stored: rev %lld is not on the disk: %.80s", (long long)rev, frame.data());
-    own(c, rev > l->position, "order: at %lld it is handed %.80s", (long long)l->position, frame.data());
+    own(c, l->is_welcomed, "order: before welcome comes %.*s", begin_of(frame));
+    own(c, rev > 0 && rev < ids_max && said[rev].id, "stored: rev %lld is not on the disk: %.*s", (long long)rev, begin_of(frame));
+    own(c, rev > l->position, "order: at %lld it is handed %.*s", (long long)l->position, begin_of(frame));
     l->position = rev;
     l->handed[rev / 64] |= uint64_t{1} << (rev % 64);
 }
@@ -167,7 +168,7 @@ static void hand_message(Client *c, std::string_view frame) {
     const SimUser *sender = sim_user(sim_disk, row->sender);
     own(c, sender && sender->row.name == text_behind(frame, R"("sender":")"), "stored: message %lld has another sender on the disk", (long long)id);
     if (says(frame, R"("repeat":true)")) {
-        own(c, row->deleted || sender->row.name == people[c->person].name, "room: a repeat for somebody else: %.80s", frame.data());
+        own(c, row->deleted || sender->row.name == people[c->person].name, "room: a repeat for somebody else: %.*s", begin_of(frame));
         return answer(c, frame);
     }
     hand_log(c, rev, frame);
@@ -179,7 +180,7 @@ static void hand_room(Client *c, std::string_view frame, int64_t user) {
     hand_log(c, rev, frame);
     const Said &s = said[rev];
     bool is_own = s.kind == ChangeKind::member && s.id == user, is_told_joined = says(frame, R"("joined":true)") || says(frame, R"("left":true)");
-    own(c, s.room == room && (is_own || (s.kind == ChangeKind::room && !is_told_joined)), "stored: rev %lld is not this: %.80s", (long long)rev, frame.data());
+    own(c, s.room == room && (is_own || (s.kind == ChangeKind::room && !is_told_joined)), "stored: rev %lld is not this: %.*s", (long long)rev, begin_of(frame));
 }
 
 // A page has no holes: of what is on the disk between its ends, or down to the beginning when there is no more, it lacks nothing. A snapshot's reaches up to its rev, and leaves out what has

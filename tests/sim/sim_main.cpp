@@ -107,6 +107,11 @@ static void begin_meanwhile(Client *c) {
     for (uint32_t i = 0; i < clients_count; i++) {
         Client *other = clients[i];
         if (other->person != c->person || other == c || other->is_probe || !other->token[0] || chance(500)) continue;
+        if (other->wire && chance(400)) { // and hears of it when it comes back
+            wire_cut(other->wire);
+            client_lost(other, "CUT");
+            continue;
+        }
         if (other->wire) wire_close(other->wire), client_lost(other, "begins afresh");
         client_connect(other, true);
     }
