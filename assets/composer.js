@@ -8,7 +8,6 @@ import { oneLine } from './text.js';
 import { request, send, link } from './socket.js';
 import * as outbox from './outbox.js';
 import * as log from './log.js';
-import { openPicker, suggestions } from './emoji.js';
 
 const TYPING_EVERY = 3000;
 
@@ -30,7 +29,7 @@ export function start() {
   box.addEventListener('input', () => { grow(); typing(); complete(); later(); fits(); });
   box.addEventListener('keydown', keys);
   box.addEventListener('blur', () => setTimeout(endList, 150));
-  $('#smile').addEventListener('click', () => openPicker($('#smile'), form, insert));
+  $('#smile').addEventListener('click', () => lazy(import('./emoji.js'), (m) => m.openPicker($('#smile'), form, insert)));
   addEventListener('pagehide', saveDraft);
   document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'hidden') saveDraft(); });
   on('history message room', invite);
@@ -305,7 +304,7 @@ async function complete() {
     offer('People to mention', at - name[1].length - 1, found.length === 1 && fold(found[0].username) === want ? [] : found.slice(0, 6).map((u) => ({ text: `@${u.username} `,
       nodes: [avatar(u, true), h('span', { class: 'cut' }, h('span', null, h('b', { dir: 'auto', title: nameOf(u) }, nameOf(u)), ' ', h('small', null, '@', u.username)))] })));
   } else if (emoji) {
-    const found = await suggestions(emoji[1].replace(/:/g, '').toLowerCase());
+    const found = await import('./emoji.js').then((m) => m.suggestions(emoji[1].replace(/:/g, '').toLowerCase()), () => []);
     if (box.selectionStart !== at) return;
     if (emoji[1].endsWith(':')) {
       endList();

@@ -1,5 +1,5 @@
-// The emoji panel and the look-up behind :name: completion. The list itself comes when it is first needed
-// (emoji-data.js), so that it costs the first load nothing. It remembers what is used often.
+// The emoji panel and the look-up behind :name: completion. Both this and the list itself (emoji-data.js) come when
+// they are first needed, so that they cost the first load nothing. It remembers what is used often.
 import { h, fill, recall, keep } from './dom.js';
 import { popover } from './dialog.js';
 
