@@ -28,6 +28,7 @@ export function start() {
   form.addEventListener('submit', (e) => { e.preventDefault(); submit(); });
   box.addEventListener('input', () => { grow(); typing(); complete(); later(); fits(); });
   box.addEventListener('keydown', keys);
+  box.addEventListener('pointerdown', endList);
   box.addEventListener('blur', () => setTimeout(endList, 150));
   $('#smile').addEventListener('click', () => lazy(import('./emoji.js'), (m) => m.openPicker($('#smile'), form, insert)));
   addEventListener('pagehide', saveDraft);
@@ -300,8 +301,9 @@ async function complete() {
     const want = fold(name[1]);
     const found = [...state.users.values()].filter((u) => !u.deleted && !isMe(u.username) &&
       (fold(u.username).startsWith(want) || fold(nameOf(u)).split(/\s+/).some((w) => w.startsWith(want))));
-    found.sort((a, b) => state.online.has(b.username) - state.online.has(a.username) || (fold(nameOf(a)) < fold(nameOf(b)) ? -1 : 1));
-    offer('People to mention', at - name[1].length - 1, found.length === 1 && fold(found[0].username) === want ? [] : found.slice(0, 6).map((u) => ({ text: `@${u.username} `,
+    const typed = (u) => fold(u.username) === want;      // comes first, or Enter would make another name of it
+    found.sort((a, b) => typed(b) - typed(a) || state.online.has(b.username) - state.online.has(a.username) || (fold(nameOf(a)) < fold(nameOf(b)) ? -1 : 1));
+    offer('People to mention', at - name[1].length - 1, found.length === 1 && typed(found[0]) ? [] : found.slice(0, 6).map((u) => ({ text: `@${u.username} `,
       nodes: [avatar(u, true), h('span', { class: 'cut' }, h('span', null, h('b', { dir: 'auto', title: nameOf(u) }, nameOf(u)), ' ', h('small', null, '@', u.username)))] })));
   } else if (emoji) {
     const found = await import('./emoji.js').then((m) => m.suggestions(emoji[1].replace(/:/g, '').toLowerCase()), () => []);
@@ -343,24 +345,20 @@ function choose(i) {
   later();
 }
 
-// What is typed is already one of the names: then Enter sends.
-function whole() {
-  const word = fold(box.value.slice(list.from, box.selectionStart));
-  return list.options.some((o) => fold(o.text.trim()) === word);
-}
-
 function listKeys(e) {
   const step = e.key === 'ArrowDown' ? 1 : e.key === 'ArrowUp' ? -1 : 0;
   if (step) {
     const n = list.options.length;
     list.node.children[list.chosen].setAttribute('aria-selected', 'false');
-    list.moved = true;
     list.chosen = (list.chosen + step + n) % n;
     list.node.children[list.chosen].setAttribute('aria-selected', 'true');
     box.setAttribute('aria-activedescendant', 'o' + list.chosen);
   } else if ((e.key === 'Enter' && !e.shiftKey) || (e.key === 'Tab' && !e.shiftKey)) choose(list.chosen);
   else if (e.key === 'Escape') endList();
-  else return false;
+  else {
+    if (/^(Arrow|Home|End|Page)/.test(e.key)) endList();     // the cursor goes elsewhere
+    return false;
+  }
   e.preventDefault();
   return true;
 }

@@ -2,7 +2,7 @@
 // edit, answer and delete; a reload keeps everything; logging out ends it.
 
 import assert from 'node:assert/strict'
-import { PASSWORD } from '../support/client.mjs'
+import { PASSWORD, register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
 import { axe, becomes, box, clean, connected, log, message, registered, say, shot, texts, ticked, visitor } from './lib/browser.mjs'
@@ -172,6 +172,26 @@ test('@ completes names, : completes emoji, and Enter takes the choice', async (
   await box(alice).press('Tab')
   await box(alice).press('Enter')
   await message(bob, 'to @bob 🎉').waitFor()
+})
+
+test('the completion ends when the cursor goes elsewhere, and a name that is typed in full comes first', async () => {
+  await register(server, 'alic')          // who is not there: people who are stand before
+  await box(bob).pressSequentially('to @al')
+  await bob.getByRole('option', { name: /alice/ }).waitFor()
+  await box(bob).press('Home')
+  assert.equal(await bob.getByRole('listbox').count(), 0)
+  await box(bob).press('Enter')
+  await message(alice, 'to @al').waitFor()
+  await box(bob).pressSequentially('@al')
+  await bob.getByRole('option', { name: /alice/ }).waitFor()
+  await box(bob).click()
+  assert.equal(await bob.getByRole('listbox').count(), 0)
+  await box(bob).pressSequentially('ic')
+  await bob.getByRole('option', { name: /alice/ }).waitFor()
+  await box(bob).press('Enter')
+  assert.equal(await box(bob).inputValue(), '@alic ')
+  await box(bob).fill('')
+  await server.cli(['user', 'delete', 'alic'])
 })
 
 test('the emoji panel puts the choice in at the cursor', async () => {
