@@ -30,7 +30,7 @@ let follow = true;            // at the end, and staying there
 let below = 0;                // messages that came while scrolled up
 let gap = false;              // unread messages that were never in view lie before those held: nothing after them counts as read
 let pending = false;
-let busy = 0;                 // the room whose older page is on its way
+let coming = null;            // the older page on its way: {id: its room, page: what it will come to}
 let quietTimer = 0;
 let today = 0;
 let width = 0;
@@ -358,19 +358,16 @@ function read(r, last) {
 
 export const reread = after;
 
-async function older(r) {
-  if (busy === r.id || link.state !== 'up' || !r.msgs.length) return false;
-  busy = r.id;
+// The next older page; whoever asks while one is on its way waits for that one. Comes to whether it arrived.
+function older(r) {
+  if (coming && coming.id === r.id) return coming.page;
+  if (!r.msgs.length) return false;
   quiet();
   log.setAttribute('aria-busy', 'true');
-  try {
-    await request({ type: 'history', room: r.id, before: r.msgs[0].id, limit: 100 });
-    return true;
-  } catch (e) {
-    return false;
-  } finally {
-    busy = 0;
-  }
+  const page = request({ type: 'history', room: r.id, before: r.msgs[0].id, limit: 100 }).then(() => true, () => false);
+  const mine = coming = { id: r.id, page };
+  page.then(() => { if (coming === mine) coming = null; });
+  return page;
 }
 
 // What is put in while this holds is not read out: it is history, or one's own.

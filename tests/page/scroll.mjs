@@ -167,4 +167,19 @@ test('more unread than a page: what was never in view is not marked as seen, unt
   }
 }, { timeout: 30_000 })
 
+test('a jump that is asked for while an older page is on its way is made when that has come', async () => {
+  for (let i = 0; i < 120; i++) socket.send({ type: 'message', room: 1, text: `far up ${i}`, nonce: `far${i}` })
+  await socket.until(f => f.type === 'message' && f.nonce === 'far119')
+  const page = await loggedIn(server, 'reader')
+  await message(page, 'far up 119').waitFor()
+  await page.getByRole('button', { name: 'Jump to first unread' }).waitFor()
+  await log(page).evaluate(list => {
+    list.scrollTop = 0
+    list.dispatchEvent(new Event('scroll'))       // asks for an older page
+    document.querySelector('#unread').click()
+  })
+  await becomes('the first unread message has the focus', () => page.evaluate(() => /far up 0\b/.test(document.activeElement.innerText)))
+  await page.context().close()
+}, { timeout: 20_000 })
+
 test('no page did anything wrong by itself', clean)
