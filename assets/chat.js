@@ -189,6 +189,7 @@ function title() {
   document.title = `${n ? `(${n >= 999 ? '999+' : count(n)}) ` : ''}${r ? plain(r.name) + ' · ' : ''}ChatterBox`;
 }
 
+  if ($('#blocked')) return;
 // What a tool of a message does.
 async function act(what, item) {
   const m = item.m;
@@ -203,7 +204,7 @@ async function act(what, item) {
 }
 
 function keys(e) {
-  if (e.defaultPrevented || e.ctrlKey || e.metaKey) return;
+  if (e.defaultPrevented || e.ctrlKey || e.metaKey || $('#blocked')) return;
   const at = document.activeElement;
   const writing = at && (/^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName) || at.isContentEditable);
   if (e.altKey) {

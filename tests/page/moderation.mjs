@@ -85,6 +85,11 @@ test('the last warning blocks: the page says so and offers only to log out', asy
   await alice.getByRole('heading', { name: /blocked/i }).waitFor()
   assert.deepEqual(await alice.getByRole('button').allInnerTexts(), ['Log out'])
   assert.equal(await alice.getByRole('link').count() + await alice.getByRole('textbox').count(), 0)
+  // And nothing else is left that a key or a look could bring about.
+  await alice.evaluate(() => { document.activeElement.blur(); dispatchEvent(new Event('focus')) })
+  await alice.keyboard.press('a')
+  await alice.keyboard.press('Alt+n')
+  assert.match(await alice.title(), /^Account blocked/)
   await shot(alice, 'blocked')
   await axe(alice, 'blocked')
   await alice.reload()
