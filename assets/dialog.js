@@ -29,7 +29,10 @@ export function modal(title, content, { actions, wide, closed } = {}) {
     document.body.append(node);
     node.showModal();
     node.addEventListener('cancel', (e) => { e.preventDefault(); close(); });
-    node.addEventListener('click', (e) => { if (e.target === node) close(); });
+    // A press that begins in the dialog and ends beside it, as in marking a text, is no click beside it.
+    let down = null;
+    node.addEventListener('pointerdown', (e) => { down = e.target; });
+    node.addEventListener('click', (e) => { if (e.target === node && down === node) close(); });
   } else {
     node.setAttribute('open', '');
     veil = h('div', { class: 'veil' }, node);

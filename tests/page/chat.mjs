@@ -328,6 +328,13 @@ test('a new display name shows everywhere; the theme is kept', async () => {
   await alice.getByRole('menuitem', { name: 'Settings' }).click()
   const dialog = alice.getByRole('dialog', { name: 'Settings' })
   await dialog.getByLabel('Display name').fill('Alice Liddell')
+  // To mark a text one may let go of it beside the dialog.
+  const place = await dialog.getByLabel('Display name').boundingBox()
+  await alice.mouse.move(place.x + 50, place.y + 10)
+  await alice.mouse.down()
+  await alice.mouse.move(10, place.y + 10, { steps: 3 })
+  await alice.mouse.up()
+  assert.equal(await dialog.count(), 1)
   await dialog.getByRole('radio', { name: 'Dark' }).check()
   await dialog.getByText('this session').waitFor()
   // Each button does what stands above it, and the dialog stays: what is filled in elsewhere is not lost behind one's back.
