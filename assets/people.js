@@ -1,6 +1,6 @@
 // The people beside the chat: everybody in the lobby, the members in any other room; online first, with a lamp that
 // is filled or hollow and a word for those who hear the page. A click puts the name into the message.
-import { $, h, fill, hidden, lamp, avatar, nameOf, button, recall, keep } from './dom.js';
+import { $, h, fill, hidden, pressed, lamp, avatar, nameOf, button, recall, keep } from './dom.js';
 import { count } from './format.js';
 import { state, on, room, user, takeUser, takePresence, isMe, emit, membersOf } from './store.js';
 import { pages } from './api.js';
@@ -121,7 +121,7 @@ const order = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' 
 
 // While the link is down nobody knows who is there: the lamps are half lit and the words say when it was so.
 function draw() {
-  if (!state.me) return;
+  if (!state.me || pressed(list, draw)) return;
   const people = membersOf(state.room).map(user).filter((u) => !u.deleted);
   people.sort((a, b) => order(nameOf(a), nameOf(b)));
   const here = people.filter((u) => state.online.has(u.username));

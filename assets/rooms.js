@@ -1,6 +1,6 @@
 // The list of rooms: which one is in view, how much is unread in the others. The address of a room is the fragment
 // #r and its number, so that the browser's own back and forward work. Dialogs about rooms are in room.js.
-import { $, h, fill, icon, button, hidden } from './dom.js';
+import { $, h, fill, icon, button, hidden, pressed } from './dom.js';
 import { count } from './format.js';
 import { state, on, room } from './store.js';
 import { lazy } from './composer.js';
@@ -87,6 +87,7 @@ function drawBack() {
 
 function draw() {
   drawBack();
+  if (pressed(list, draw)) return;
   const focused = list.contains(document.activeElement) ? document.activeElement.dataset.id : null;
   fill(list, sorted().map((r) => {
     return h('li', null, h('a', { class: r.unread ? 'it un' : 'it', href: '#r' + r.id, 'data-id': r.id, 'aria-current': r.id === state.room && 'page', title: r.name },

@@ -78,6 +78,18 @@ test('unread messages and mentions count on the link and in the title, and go wh
   assert.equal(await link(bob, /unread/).count(), 0)
 }, { timeout: 20_000 })
 
+test('a click on a room counts although a message comes while the button is down', async () => {
+  await link(bob, 'Lobby').click()
+  await bob.getByRole('heading', { name: 'Lobby' }).waitFor()
+  await link(bob, 'Kitchen rota').hover()
+  await bob.mouse.down()
+  await say(alice, 'while it is down')
+  await becomes('the page has it', async () => /^\(1\)/.test(await bob.title()))
+  await bob.mouse.up()
+  await bob.getByRole('heading', { name: 'Kitchen rota' }).waitFor()
+  await message(bob, 'while it is down').waitFor()
+})
+
 test('drafts belong to their room', async () => {
   const holds = text => becomes(`the box holds "${text}"`, async () => await box(bob).inputValue() === text)
   await box(bob).fill('for the kitchen')
