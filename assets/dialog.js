@@ -1,6 +1,7 @@
 // What opens above the page and closes again: modal dialogs and small popovers. It owns Esc, the click beside it
 // and the return of the focus. Browsers without <dialog> get the veil of the stylesheet and a focus kept inside by hand.
 import { h, iconButton } from './dom.js';
+import { emit } from './store.js';
 
 const open = [];              // popovers and dialogs, the newest last; each has close()
 
@@ -18,6 +19,7 @@ export function modal(title, content, { actions, wide, closed } = {}) {
     if (veil) veil.remove();
     else { node.close(); node.remove(); }
     giveBack(back);
+    emit('closed');
     if (closed) closed();
   };
   const node = h('dialog', { class: wide ? 'dlg wide' : 'dlg', 'aria-labelledby': id, 'aria-modal': 'true' },

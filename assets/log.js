@@ -44,6 +44,7 @@ export function start(read) {
   log.addEventListener('scroll', scrolled, { passive: true });
   jump.addEventListener('click', () => { toEnd(); $('#box').focus(); });
   jumpUp.addEventListener('click', () => toUnread(true));
+  on('closed', after);
   on('message outbox users left room', (d) => { if (d && d.room && d.room.id !== state.room) return; arrived(d); schedule(); });
   on('seen', (f) => { if (f.room === state.room) ticks(); });
   on('history', (d) => { if (d.id === state.room) { if (d.first) opened(); else schedule(); } });

@@ -90,6 +90,18 @@ test('a click on a room counts although a message comes while the button is down
   await message(bob, 'while it is down').waitFor()
 })
 
+test('what came while a dialog was open is read when it closes', async () => {
+  await link(bob, 'Kitchen rota').click()
+  await bob.getByRole('heading', { name: 'Kitchen rota' }).waitFor()
+  await bob.getByRole('button', { name: 'About this room' }).click()
+  await bob.getByRole('dialog', { name: 'Kitchen rota' }).waitFor()
+  await say(alice, 'behind the dialog')
+  await becomes('it is unread', async () => /^\(1\)/.test(await bob.title()))
+  await bob.keyboard.press('Escape')
+  await becomes('it is read', async () => /^Kitchen/.test(await bob.title()))
+  await message(alice, 'behind the dialog').getByLabel('seen', { exact: true }).waitFor()
+})
+
 test('drafts belong to their room', async () => {
   const holds = text => becomes(`the box holds "${text}"`, async () => await box(bob).inputValue() === text)
   await box(bob).fill('for the kitchen')
