@@ -3,6 +3,7 @@
 import { $, h, fill, button, picture } from './dom.js';
 import { plain, count } from './format.js';
 import * as store from './store.js';
+import { call } from './api.js';
 import * as socket from './socket.js';
 import * as outbox from './outbox.js';
 import * as log from './log.js';
@@ -75,6 +76,7 @@ function start() {
     if (matchMedia('(pointer:fine)').matches && document.activeElement && document.activeElement.closest('#rooms')) $('#box').focus();
   });
   on('room rooms', () => { rooms.head(); title(); });
+  on('unsure', () => { clearTimeout(asking); asking = setTimeout(askCounts, 1000); });
   on('joined', (id) => { if (link.state === 'up') askHistory(id); });
   $('#retry').addEventListener('click', () => socket.now());
   document.addEventListener('keydown', keys);
@@ -88,6 +90,10 @@ function start() {
 }
 
 const askHistory = (room) => socket.request({ type: 'history', room, limit: 50 }).catch(() => {});
+
+// Another device of ours reads what is not held here: when it rests, the server says what is left.
+let asking = 0;
+const askCounts = () => call('GET', '/api/rooms').then((d) => store.takeCounts(d.rooms), () => {});
 
 // The lamp, the word and the banner. The countdown stands outside the status, or a screen reader would count along.
 let shownState = '';
@@ -183,13 +189,13 @@ function drawTyping() {
 }
 
 function title() {
+  if ($('#blocked')) return;
   let n = 0;
   for (const r of state.rooms.values()) n += r.unread;
   const r = store.room();
   document.title = `${n ? `(${n >= 999 ? '999+' : count(n)}) ` : ''}${r ? plain(r.name) + ' · ' : ''}ChatterBox`;
 }
 
-  if ($('#blocked')) return;
 // What a tool of a message does.
 async function act(what, item) {
   const m = item.m;

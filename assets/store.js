@@ -180,12 +180,29 @@ export function membersOf(id) {
   return state.members.get(id) || [];
 }
 
-// What is still unread after one's own mark moved, as far as it can be told from what is held.
+// What is still unread after one's own mark moved. Where not all of that is held, the server has to be asked.
 export function recount(r) {
-  const rest = r.msgs.slice(find(r, r.seen + 1)).filter((m) => !isMe(m.sender) && !m.deleted);
-  r.unread = Math.min(999, rest.length);
-  r.mentions = Math.min(999, rest.filter(mentionsMe).length);
+  if (r.more === false || r.seen >= Math.min(r.last, r.base, r.msgs.length ? r.msgs[0].id : r.base)) number(r, r.seen, 0, 0);
+  else emit('unsure');
+}
+
+// So much up to a message, and what is held of later ones.
+function number(r, id, unread, mentions) {
+  const rest = r.msgs.slice(find(r, id + 1)).filter((m) => !isMe(m.sender) && !m.deleted);
+  r.unread = Math.min(999, unread + rest.length);
+  r.mentions = Math.min(999, mentions + rest.filter(mentionsMe).length);
   emit('rooms');
+}
+
+// What the server counts. It may be ahead of the log, or not have heard of the mark yet.
+export function takeCounts(infos) {
+  for (const info of infos) {
+    const r = state.rooms.get(info.id);
+    if (!r || !(info.seen >= r.seen)) continue;
+    r.seen = info.seen;
+    r.counted = Math.max(r.counted, info.last);
+    number(r, Math.max(info.seen, info.last), info.unread, info.mentions);
+  }
 }
 
 export function highestMark(r) {

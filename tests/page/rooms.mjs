@@ -2,7 +2,7 @@
 // link and in the title; leaving makes it vanish; a private room that one is not in never shows.
 
 import assert from 'node:assert/strict'
-import { PASSWORD } from '../support/client.mjs'
+import { PASSWORD, login, online, register } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { test } from '../support/suite.mjs'
 import { axe, becomes, box, clean, connected, message, registered, say, shot, visitor } from './lib/browser.mjs'
@@ -101,6 +101,27 @@ test('what came while a dialog was open is read when it closes', async () => {
   await becomes('it is read', async () => /^Kitchen/.test(await bob.title()))
   await message(alice, 'behind the dialog').getByLabel('seen', { exact: true }).waitFor()
 })
+
+test('the count stays right while another device reads a part of what is not held here', async () => {
+  const dora = await registered(server, 'dora')
+  await makeRoom(dora, 'Quiet corner')
+  const [writer, other] = [await online(server, await register(server, 'writer')), await online(server, await login(server, 'dora'))]
+  const ids = []
+  for (let i = 0; i < 120; i++) writer.send({ type: 'message', text: `${i % 40 ? '' : '@dora '}number ${i}`, nonce: `w${i}` })
+  for (let i = 0; i < 120; i++) ids.push((await writer.until(f => f.nonce === `w${i}`)).id)
+  await link(dora, /Lobby.*120 unread, 3 mentions/).waitFor()
+  await dora.reload()
+  await link(dora, /Lobby.*120 unread, 3 mentions/).waitFor()
+  other.send({ type: 'seen', room: 1, id: ids[19] })
+  await link(dora, /Lobby.*100 unread, 2 mentions/).waitFor()
+  writer.send({ type: 'message', text: 'one more', nonce: 'more' })
+  await link(dora, /Lobby.*101 unread, 2 mentions/).waitFor()
+  // Now in what is held.
+  await dora.waitForTimeout(1000)      // a mark a second goes out
+  other.send({ type: 'seen', room: 1, id: ids[99] })
+  await link(dora, /Lobby.* 21 unread/).waitFor()
+  await dora.context().close()
+}, { timeout: 20_000 })
 
 test('drafts belong to their room', async () => {
   const holds = text => becomes(`the box holds "${text}"`, async () => await box(bob).inputValue() === text)
