@@ -34,7 +34,7 @@ export function start() {
   addEventListener('pagehide', saveDraft);
   document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'hidden') saveDraft(); });
   on('history message room', invite);
-  on('history message', () => { if (mode && about() !== quoted) name(); });
+  on('history message users', (d) => { if (mode && (!d || about() !== quoted)) name(); });
 }
 
 // Turns to the room in view: its draft, its name in the box. What was typed before the first one came stays.

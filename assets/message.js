@@ -20,7 +20,7 @@ export function isFirst(item, before) {
 export function signature(item, first) {
   const m = item.m;
   const quoted = m.reply && room(m.room) && room(m.room).byId.get(m.reply);
-  return [first, m.sender, user(m.sender).rev, m.deleted, m.edited, m.reply, quoted && quoted.rev, m.text, time(m.time),
+  return [first, m.sender, user(m.sender).rev, m.deleted, m.edited, m.reply, quoted && [quoted.rev, user(quoted.sender).rev], m.text, time(m.time),
     m.text.includes('@') && state.version].join('\u0000');
 }
 
