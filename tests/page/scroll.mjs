@@ -100,6 +100,17 @@ test('new messages do not move it either; a button counts them and leads down', 
   assert.equal(await alice.getByRole('button', { name: /Jump to latest/ }).count(), 0)
 })
 
+test('the message in focus is never behind the button that leads down', async () => {
+  await log(alice).evaluate(list => { list.scrollTop -= 3000 })
+  await alice.getByRole('button', { name: 'Jump to latest' }).waitFor()
+  await log(alice).focus()
+  for (let i = 0; i < 6; i++) {
+    await alice.keyboard.press(i ? 'ArrowDown' : 'ArrowUp')
+    const [end, edge] = await alice.evaluate(() => [document.activeElement.getBoundingClientRect().bottom, document.querySelector('#jump').getBoundingClientRect().top])
+    assert.ok(i < 3 || end <= edge, `${end} is below ${edge}`)
+  }
+})
+
 test('to the very beginning and anywhere in between', async () => {
   await becomes('the first message', async () => {
     await log(alice).evaluate(list => { list.scrollTop = 0 })
