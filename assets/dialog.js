@@ -48,7 +48,8 @@ export function modal(title, content, { actions, wide, closed } = {}) {
     });
   }
   open.push(self);
-  (node.querySelector('[autofocus]') || node.querySelector('input,textarea') || node.querySelector(FOCUSABLE)).focus();
+  // Under a finger a field in focus would bring the screen's keyboard, and that would cover half of what opens.
+  (node.querySelector('[autofocus]') || (matchMedia('(pointer:fine)').matches && node.querySelector('input')) || node.querySelector(FOCUSABLE)).focus();
   return self;
 }
 

@@ -282,6 +282,13 @@ test('the back gesture of a phone closes what is open', async () => {
   await page.keyboard.press('Escape')
   await page.getByRole('dialog', { name: 'Emoji' }).waitFor({ state: 'detached' })
   await box(page).waitFor()
+  // Nor does the screen's keyboard come up and cover half of what one wants to look at.
+  await page.getByRole('button', { name: 'Back to rooms' }).click()
+  await page.getByRole('button', { name: 'Account' }).click()
+  await page.getByRole('menuitem', { name: 'Settings' }).click()
+  const settings = page.getByRole('dialog', { name: 'Settings' })
+  await settings.waitFor()
+  assert.equal(await settings.evaluate(d => d.contains(document.activeElement) && document.activeElement.tagName), 'BUTTON')
   await page.context().close()
 }, { timeout: 30_000 })
 
