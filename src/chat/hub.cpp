@@ -55,7 +55,6 @@ static void keep_from(Hub *h, const Model *before) {
         User *user = model_user(&h->model, was->id);
         if (!user) continue;
         user->passwords = was->passwords;
-        memcpy(user->warned, was->warned, sizeof user->warned);
         user->messages = was->messages;
         user->requests = was->requests;
     }
@@ -171,21 +170,24 @@ static void push(Hub *h, const StoreWrite *w, const Change &c) {
     }
 }
 
-// --- warnings. A page that had no answer sends its message again, even while the first one still waits for a slow disk, and one message is to bring one warning. So the last ones are
-// remembered from when they are handed to the store, by nonce and text. When one was not given after all, they are forgotten: what comes again is counted then.
+// --- warnings. A page that had no answer sends its message again, even while the first one still waits for a slow disk, and one message is to bring one warning. So the last ones of all
+// people are remembered from when they are handed to the store, by nonce and text. When one was not given after all, that person's are forgotten: what comes again is counted then.
 
-static void forget_warned(User *user) { memset(user->warned, 0, sizeof user->warned); }
+static void forget_warned(Hub *h, int64_t user) {
+    for (Warned &known : h->warned)
+        if (known.user == user) known = {};
+}
 
-static bool warned_before(User *user, std::string_view nonce, std::string_view text) {
+static bool warned_before(Hub *h, int64_t user, std::string_view nonce, std::string_view text) {
     if (nonce.empty()) return false;
     ScopedBuf both;
     buf_add(both, nonce);
     buf_add_char(both, '\0');
     buf_add(both, text);
     uint64_t hash = keyed_hash(buf_view(both));
-    for (uint64_t known : user->warned)
-        if (known == hash) return true;
-    user->warned[user->warned_next++ % (sizeof user->warned / sizeof *user->warned)] = hash;
+    for (const Warned &known : h->warned)
+        if (known.user == user && known.hash == hash) return true;
+    h->warned[h->warned_next++ % (sizeof h->warned / sizeof *h->warned)] = {user, hash};
     return false;
 }
 
@@ -216,7 +218,7 @@ static void apply_rest(Hub *h, const StoreWrite *w) {
         bool was_blocked = user->blocked;
         user->warnings = w->user_row.warnings;
         user->blocked = w->user_row.blocked;
-        if (!user->warnings) forget_warned(user); // it was unblocked, and begins anew
+        if (!user->warnings) forget_warned(h, user->id); // it was unblocked, and begins anew
         if (!user->blocked || was_blocked) break;
         h->hooks.user_blocked(user);
         presence_end(h, user, clock_ms());
@@ -241,7 +243,7 @@ static void decided(StoreWrite *w) {
     if (is_news && !is_warning) apply_rest(h, w);
     finish(h, w);
     if (is_warning) apply_rest(h, w);
-    if (w->kind == WriteKind::message_refuse && w->verdict == Err::stop_word && !is_warning) forget_warned(model_user(&h->model, w->user));
+    if (w->kind == WriteKind::message_refuse && w->verdict == Err::stop_word && !is_warning) forget_warned(h, w->user);
     store_write_free(w);
 }
 
@@ -325,7 +327,7 @@ static Err refuse(Hub *h, User *user, Err verdict, int64_t room, std::string_vie
     w->room = room;
     w->verdict = verdict;
     w->limit = h->options.warnings_limit;
-    w->flag = verdict == Err::stop_word && warned_before(user, nonce, text);
+    w->flag = verdict == Err::stop_word && warned_before(h, user->id, nonce, text);
     w->nonce = arena_copy(w->arena, nonce);
     hub_submit(h, w, origin, finish);
     return Err::ok;

@@ -34,6 +34,12 @@ struct MarkList {
     uint32_t count, capacity;
 };
 
+// A text that brought a warning, as a hash of it and its nonce.
+struct Warned {
+    int64_t user;
+    uint64_t hash;
+};
+
 struct Hub {
     Model model;
     Ring ring;
@@ -41,6 +47,8 @@ struct Hub {
     Words *words;                  // owned; replaced at SIGHUP
     HubOptions options;
     HubHooks hooks;
+    Warned warned[64];             // the last ones
+    uint32_t warned_next;          // counts them; the oldest is overwritten
     // seen.cpp
     MarkList marks_dirty;          // moved and not yet written
     MarkList marks_pending;        // moved and not yet told

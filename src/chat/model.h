@@ -21,8 +21,6 @@ struct User {
     bool blocked, deleted;
     bool online;             // as the others were told (presence.h)
     uint32_t warnings;
-    uint8_t warned_next;     // in `warned`
-    uint64_t warned[4];      // what the last warnings were for (hub.cpp); 0: nothing
     uint32_t sockets;        // open WebSockets
     uint32_t passwords;      // how often the password was changed since the start: what was verified against an older one is void
     uint64_t offline_at_ms;  // monotonic; when the linger after the last socket ends; 0: not lingering
