@@ -102,6 +102,8 @@ void conn_go_on(Conn *c) {
 }
 
 void conn_resume(Conn *c) {
+    // At the limit what has arrived waits, as what has not been read does, until the next turn has made room: a message that has begun takes more than its bytes.
+    if (c->held.len != 0 && c->state != ConnState::closing && conn_wants_input(c) && budget_is_spent()) return conn_resume_soon(c);
     if (c->held.len != 0) {
         // The buffer is out of reach while it is looked at: a handler may end the connection.
         Buf held = c->held;

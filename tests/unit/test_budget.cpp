@@ -231,6 +231,37 @@ static void at_the_limit_only_a_little_is_given(void **) {
     for (Buf &b : sent) buf_free(b);
 }
 
+// What was held back is looked at again for many in one turn, and for the message that each has begun it takes more than it was: at the limit they wait too.
+static void who_is_listened_to_again_waits_at_the_limit(void **) {
+    begin();
+    constexpr int all = 300;
+    static Buf sent[all];
+    ConnId ids[all];
+    for (int i = 0; i < all; i++) {
+        ids[i] = socket_open(&sent[i]);
+        conn_pause(conn_get(ids[i]), true);
+        frame_begin(ids[i], 100);
+    }
+    size_t limit = net.options.held_bytes_max;
+    assert_true(net.held_bytes < limit / 4);
+    for (ConnId id : ids) conn_pause(conn_get(id), false);
+    for (int turns = 0; turns < 20; turns++) {
+        conn_work();
+        check(net.held_bytes <= limit + limit / 8, "%zu bytes are held in turn %d", net.held_bytes, turns);
+    }
+    int told = 0, listened_to = 0;
+    for (int i = 0; i < all; i++) {
+        const Conn *c = conn_get(ids[i]);
+        bool is_told = has(sent[i], "overloaded");
+        told += is_told;
+        listened_to += !is_told && c != nullptr && c->held.len == 0;
+    }
+    assert_true(told > 0 && listened_to > 0);
+    assert_int_equal(told + listened_to, all); // nobody is forgotten
+    world_end();
+    for (Buf &b : sent) buf_free(b);
+}
+
 // The next turn makes room by itself, whoever else comes or not: all that hold most go, and of the others as many as it needs, though they came first.
 static void the_heaviest_go_and_no_more_than_needed(void **) {
     begin();
@@ -254,6 +285,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_comes_and_goes),      cmocka_unit_test(is_nothing_when_the_net_stops),
         cmocka_unit_test(a_handshake_answered_later_is_counted),
+        cmocka_unit_test(who_is_listened_to_again_waits_at_the_limit),
         cmocka_unit_test(who_holds_most_goes_first),       cmocka_unit_test(many_small_ones_are_bounded_too),
         cmocka_unit_test(who_is_put_off_goes_before_who_talks),
         cmocka_unit_test(at_the_limit_only_a_little_is_given), cmocka_unit_test(the_heaviest_go_and_no_more_than_needed),
