@@ -350,6 +350,7 @@ static void deliver(Wire *w) {
     uv_buf_t buf = {};
     if (w->up.len) {
         w->alloc(reinterpret_cast<uv_handle_t *>(w->stream), 65536, &buf);
+        if (!buf.len) return w->read(w->stream, UV_ENOBUFS, &buf);
         uint32_t most = w->up.len < buf.len ? (uint32_t)w->up.len : (uint32_t)buf.len;
         uint32_t n = sim.is_healing || chance(500) ? most : between(1, most);
         memcpy(buf.base, w->up.data, n);

@@ -119,7 +119,7 @@ void server_stop() {
     net_stop_listening();
     net_stop_reading();
     hub_flush_marks(&hub);
-    for (uint32_t i = 0; i < 1000 && store_has_work(store); i++) server_turn();
+    for (uint32_t i = 0; i < 1000 && server_is_up && store_has_work(store); i++) server_turn();
     if (!server_is_up) return; // it crashed on the way
     sockets_turn(true);
     sockets_close_all(1001, "the server is stopping");
