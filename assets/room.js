@@ -3,7 +3,7 @@
 import { h, fill, put, icon, button, hidden, avatar, nameOf, alertBox, wrong, filled, lamp } from './dom.js';
 import { call, sentence } from './api.js';
 import { modal, confirm } from './dialog.js';
-import { state, room, user, isMe, takeRoom } from './store.js';
+import { state, on, room, user, isMe, takeRoom } from './store.js';
 import { loadMembers } from './people.js';
 import { topicOf } from './rooms.js';
 import { count } from './format.js';
@@ -77,6 +77,10 @@ export async function find() {
   } catch (error) { fill(body, alertBox(sentence(error))); }
 }
 
+// All about a room goes with the room.
+let shown = null;
+on('left', (r) => { if (shown && shown.id === r.id) shown.close(); });
+
 export function about() {
   const r = room();
   const mine = isMe(r.owner) || state.me.role === 'admin';
@@ -113,6 +117,7 @@ export function about() {
       }))));
   }
   const d = modal(r.name, h('div', { class: 'in', tabindex: 0, role: 'group', 'aria-label': 'About this room' }, parts));
+  shown = { id: r.id, close: d.close };
   const draw = () => fill(list, (state.members.get(r.id) || []).map(user).map((u) => h('li', { class: 'row f' }, avatar(u, false, lamp(state.online.has(u.username))),
     h('span', { class: 'grow cut' }, h('b', { dir: 'auto' }, nameOf(u)), hidden(state.online.has(u.username) ? ' (online)' : ' (offline)'), h('br'), h('small', null, h('bdi', null, '@' + u.username), u.username === r.owner && ' · Owner')),
     mine && !isMe(u.username) && button('Remove', async () => {

@@ -242,6 +242,16 @@ test('a private room shows to its members alone; an invitation opens it', async 
   await lost.getByRole('button', { name: 'Remove' }).click()
   await lost.waitFor({ state: 'detached' })
   assert.equal(await message(alice, 'last words').count(), 0)
+  // What was open about the room goes with it.
+  await dialog.getByLabel('Add somebody').fill('carol')
+  await dialog.getByRole('button', { name: 'Add', exact: true }).click()
+  await link(carol, 'Station leads').click()
+  await carol.getByRole('button', { name: 'About this room' }).click()
+  await carol.getByRole('dialog', { name: 'Station leads', exact: true }).waitFor()
+  await dialog.getByRole('button', { name: 'Remove carol' }).click()
+  await told.getByRole('button', { name: 'Go on' }).click()
+  await told.waitFor({ state: 'detached' })
+  assert.equal(await carol.getByRole('dialog').count(), 0)
   await alice.keyboard.press('Escape')
 }, { timeout: 30_000 })
 
