@@ -49,7 +49,7 @@ function settle() {
   forget();
   if (app.dataset.pane === 'people') app.dataset.pane = 'chat';
   place(wide.matches ? recall('cb.people') !== 'closed' : true);
-  toggle.setAttribute('aria-expanded', String(isOpen()));
+  tell();
 }
 
 function place(there) {
@@ -58,6 +58,7 @@ function place(there) {
 }
 
 const isOpen = () => (wide.matches ? panel.isConnected : app.dataset.pane === 'people');
+const tell = () => toggle.setAttribute('aria-expanded', String(isOpen()));
 
 function setOpen(open, byHand) {
   if (wide.matches) {
@@ -68,13 +69,14 @@ function setOpen(open, byHand) {
     forget();
     forget = open ? onBack(() => { setOpen(false); toggle.focus(); }) : () => {};
   }
-  toggle.setAttribute('aria-expanded', String(isOpen()));
+  tell();
   if (open && byHand && !wide.matches) $('#people-close').focus();
 }
 
 export function show() {
   shown = STEP;
   forget();
+  tell();
   loadMembers();
   draw();
 }

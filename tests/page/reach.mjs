@@ -272,6 +272,11 @@ test('the back gesture of a phone closes what is open', async () => {
   await page.getByRole('complementary', { name: 'People' }).waitFor()
   await page.evaluate(() => globalThis.back())
   await page.getByRole('complementary', { name: 'People' }).waitFor({ state: 'hidden' })
+  // A turn to another room closes them too, and their button says so.
+  await page.getByRole('button', { name: 'People in this room', expanded: false }).click()
+  await page.getByRole('button', { name: 'Close people' }).waitFor()
+  await page.evaluate(() => { location.hash = '#r1' })
+  await page.getByRole('button', { name: 'People in this room', expanded: false }).waitFor()
   await page.getByRole('button', { name: 'Emoji', exact: true }).click()
   await page.getByRole('dialog', { name: 'Emoji' }).waitFor()
   await page.evaluate(() => globalThis.back())
