@@ -26,7 +26,7 @@ function openMenu() {
     onclick: () => { menu.close(); go(); } }, icon(name, name === 'out'), label);
   const node = h('div', { class: 'pop', role: 'menu', 'aria-label': 'Account' },
     item('Settings', 'gear', () => lazy(import('./settings.js'), (m) => m.open())),
-    item('Keyboard', 'key', () => lazy(import('./keys.js'), (m) => m.open())),
+    item('Keyboard', 'key', () => lazy(import('./keys.js'), (m) => m.open(), true)),
     item('Log out', 'out', logout));
   node.addEventListener('keydown', (e) => {
     const all = [...node.children];

@@ -222,7 +222,7 @@ function keys(e) {
   if (writing || anyOpen()) return;
   if (e.key === '?') {
     e.preventDefault();
-    composer.lazy(import('./keys.js'), (m) => m.open());
+    composer.lazy(import('./keys.js'), (m) => m.open(), true);
   } else if ((at === document.body || at === $('.log')) && [...e.key].length === 1 && e.key !== ' ') {
     // Somebody just begins to write: the letter goes into the box.
     $('#box').focus();

@@ -30,14 +30,20 @@ export function start() {
   box.addEventListener('keydown', keys);
   box.addEventListener('pointerdown', endList);
   box.addEventListener('blur', () => setTimeout(endList, 150));
-  $('#smile').addEventListener('click', () => lazy(import('./emoji.js'), (m) => m.openPicker($('#smile'), form, insert)));
+  $('#smile').addEventListener('click', () => lazy(import('./emoji.js'), (m) => m.openPicker($('#smile'), form, insert), true));
   addEventListener('pagehide', saveDraft);
   document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'hidden') saveDraft(); });
   on('history message room', invite);
+  try { box.value = box.value || sessionStorage.getItem('cb.early'); } catch (e) { /* storage may be off */ }
   on('history message users', (d) => { if (mode && (!d || about() !== quoted)) name(); });
 }
 
-// Turns to the room in view: its draft, its name in the box. What was typed before the first one came stays.
+// What is typed before anybody knows whose it is lies with the tab.
+function early(text) {
+  try { sessionStorage.setItem('cb.early', text); } catch (e) { /* then it is gone after a reload */ }
+}
+
+// Turns to the room in view: its draft, its name in the box. What was typed before the first one came is added to that.
 export function show() {
   invite();
   if (here === state.room) return;
@@ -47,8 +53,14 @@ export function show() {
     dismiss();
   }
   here = state.room;
-  if (first && box.value) return;
-  put(stored(here));
+  const d = stored(here);
+  if (first && box.value) {
+    put({ ...d, text: [d.text, box.value].filter(Boolean).join('\n') });
+    saveDraft();
+    early('');
+    return;
+  }
+  put(d);
   saved = JSON.stringify([here, draft()]);
 }
 
@@ -97,7 +109,7 @@ function later() {
 
 export function saveDraft() {
   clearTimeout(saving);
-  if (!state.me || here === null) return;
+  if (here === null) { early(box.value); return; }
   const d = draft();
   const now = JSON.stringify([here, d]);
   // Unchanged here: another tab may have a newer one.
@@ -232,9 +244,10 @@ export function say(strong, text, cut = false) {
   fill(notices, h('div', { class: 'alert', role: 'alert' }, icon('alert'), h('div', { class: 'grow' }, h('b', null, strong), text),
     iconButton('Dismiss', 'close', () => { dismiss(); box.focus(); })));
 }
-// A part of the page that loads when it is needed, and may be gone after the server was renewed.
-export function lazy(part, use) {
-  part.then(use, () => say('That part of the page did not arrive.', ' Check the connection; if the server has been renewed, reload the page.', true));
+// A part of the page that loads when it is needed, and may be gone after the server was renewed. Most have nothing to show
+// before the first welcome.
+export function lazy(part, use, early) {
+  part.then((m) => (early || state.me ? use(m) : say('There is no connection yet.', ' Try again when it is there.', true)), () => say('That part of the page did not arrive.', ' Check the connection; if the server has been renewed, reload the page.', true));
 }
 
 export const reconnected = () => { if (passes) dismiss(); };

@@ -38,6 +38,36 @@ test('while the server is away the page says so, counts down and keeps what is t
   await shot(alice, 'offline')
 }, { timeout: 20_000 })
 
+test('before the first connection nothing typed is lost, and what needs one says so', async () => {
+  const full = await startServer({ args: ['--max-sockets', '1'] })
+  const bot = await register(full, 'bot')
+  const page = await registered(full, 'dora')
+  await box(page).fill('kept from before')
+  await page.goto(`${full.url}/healthz`)
+  let socket
+  await becomes('there is room for one', async () => { socket = await online(full, bot).catch(() => null); return socket })
+  await page.goto(`${full.url}/`)
+  await page.getByRole('status').filter({ hasText: 'Reconnecting…' }).waitFor()
+  await box(page).pressSequentially('typed while it is full')
+  for (const name of ['About this room', 'New room']) {
+    await page.getByRole('button', { name }).click()
+    await page.getByRole('alert').filter({ hasText: 'There is no connection yet' }).waitFor()
+    await page.getByRole('button', { name: 'Dismiss' }).click()
+  }
+  await page.getByRole('button', { name: 'Account' }).click()
+  await page.getByRole('menuitem', { name: 'Settings' }).click()
+  await page.getByRole('alert').filter({ hasText: 'There is no connection yet' }).waitFor()
+  await page.reload()
+  await becomes('it is there after a reload', async () => await box(page).inputValue() === 'typed while it is full')
+  socket.close()
+  await connected(page)
+  await becomes('and so is the draft', async () => await box(page).inputValue() === 'kept from before\ntyped while it is full')
+  await page.reload()
+  await connected(page)
+  await becomes('both stay', async () => await box(page).inputValue() === 'kept from before\ntyped while it is full')
+  await page.context().close()
+}, { timeout: 40_000 })
+
 test('after the restart it goes out by itself, once and in order', async () => {
   await server.restart()
   await alice.getByRole('button', { name: 'Retry now' }).click({ timeout: 1000 }).catch(() => { /* it was faster */ })
