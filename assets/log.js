@@ -210,11 +210,7 @@ function render(a, b) {
     entry.node.remove();
     nodes.delete(key);
   }
-  for (let n = top.nextSibling; n !== bottom;) {
-    const next = n.nextSibling;
-    if (!n.dataset.key && !n.dataset.sep) n.remove();
-    n = next;
-  }
+  if (!items.length && r) wanted.push(note(r));
   let cursor = top.nextSibling;
   for (const n of wanted) {
     if (n === cursor) cursor = cursor.nextSibling;
@@ -224,7 +220,6 @@ function render(a, b) {
   range = [a, b];
   top.style.height = sum(0, a) + 'px';
   bottom.style.height = sum(b, items.length) + 'px';
-  note(r);
 }
 
 function replace(old, entry) {
@@ -235,7 +230,7 @@ function replace(old, entry) {
   if (focused) entry.node.focus({ preventScroll: true });
 }
 
-const separator = (cls, text) => h('div', { class: cls, role: 'separator', 'aria-label': text, 'data-sep': 1 }, text);
+const separator = (cls, text) => h('div', { class: cls, role: 'separator', 'aria-label': text }, text);
 
 // Whether the place of the unread line is held: else it lies further up, and is loaded by a jump to it.
 const lineKnown = (r) => r.line !== null && r.msgs.length > 0 && (r.more === false || r.msgs[0].id <= r.line);
@@ -270,13 +265,15 @@ function sum(a, b) {
   return px;
 }
 
-// What stands in the list besides messages: loading, the beginning, the first day.
+// What stands in the list instead of messages: loading, the beginning, the first day. It stays as long as it says the same:
+// its button may be in focus.
+let noted = null;
+let words = '';
 function note(r) {
-  top.textContent = '';
-  if (!items.length && r) {
-    log.insertBefore(r.loaded && r.more === false ? hello(r) : h('p', { class: 'soft hello' },
-      link.state === 'up' || !link.tried ? 'Loading messages…' : 'The messages come when the server answers.'), bottom);
-  }
+  const fresh = r.loaded && r.more === false ? hello(r) : h('p', { class: 'soft hello' },
+    link.state === 'up' || !link.tried ? 'Loading messages…' : 'The messages come when the server answers.');
+  if (words !== fresh.textContent) { noted = fresh; words = fresh.textContent; }
+  return noted;
 }
 
 function scrolled() {

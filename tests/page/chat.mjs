@@ -92,6 +92,16 @@ test('a second person shows among the people at once', async () => {
   await people.getByText('Online 2').waitFor()
 }, { timeout: 30_000 })
 
+test('what an empty room offers keeps the focus while people come and change', async () => {
+  const copy = alice.getByRole('button', { name: 'Copy address' })
+  await copy.focus()
+  for (const status of ['here', 'there', '']) {
+    await bob.evaluate(s => fetch('/api/me', { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ status: s }) }), status)
+    await alice.getByRole('button', { name: new RegExp(status ? `@bob · ${status}$` : '@bob$') }).waitFor()
+  }
+  assert.equal(await copy.evaluate(n => n === document.activeElement), true)
+})
+
 test('a message shows in both browsers, with sender, time and tick; the tick moves to seen', async () => {
   await say(alice, 'Hello **bob**, see https://example.org/a_b?c=1. And `code`.')
   const there = message(bob, 'Hello bob')
