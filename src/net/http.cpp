@@ -80,23 +80,26 @@ int on_head(llhttp_t *p) {
 }
 
 // Between the data of chunks are only sizes, extensions and trailers: their lines end in CRLF, whatever llhttp may think of a
-// bare LF.
+// bare LF. The smallest honest chunks have six bytes of framing for one of data.
 bool framing_ok(HttpIn *in, const char *from, const char *to) {
     for (; from < to; from++) {
         char c = *from;
-        if ((in->before == '\r') != (c == '\n')) return false;
-        if (in->before == '\n' && (c == ' ' || c == '\t' || c == ':')) return false;
-        if (((unsigned char)c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f) return false;
-        in->before = c;
-        in->framing_bytes++;
+        bool is_bad = (in->before == '\r') != (c == '\n') || (in->before == '\n' && (c == ' ' || c == '\t' || c == ':')) ||
+                      ((unsigned char)c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f;
+        if (!is_bad && ++in->framing_bytes <= http_head_bytes_max + 8 * in->body.len) {
+            in->before = c;
+            continue;
+        }
+        in->err = Err::ok; // llhttp may have complained of what comes behind
+        http_in_refuse(in, is_bad ? Err::bad_request : Err::too_large, is_bad ? "The body's chunks are malformed." : nullptr);
+        return false;
     }
     return true;
 }
 
 int on_body(llhttp_t *p, const char *at, size_t len) {
     HttpIn *in = of(p);
-    if (in->chunked && !framing_ok(in, in->data_end, at))
-        return http_in_refuse(in, Err::bad_request, "The body's chunks are malformed.");
+    if (in->chunked && !framing_ok(in, in->data_end, at)) return -1;
     in->data_end = at + len;
     in->before = 0;
     if (in->body.len + len > http_body_bytes_max) return http_in_refuse(in, Err::too_large);
@@ -237,20 +240,16 @@ void parse_head(HttpIn *in) {
     else http_in_refuse(in, Err::bad_request, "The request is malformed.");
 }
 
-// Returns how much was taken: all, or up to the request's end.
+// Returns how much was taken: all, or up to the request's end. Of two faults the first counts, however the bytes came.
 size_t take_body(HttpIn *in, const char *data, size_t len) {
     in->data_end = data;
     llhttp_errno_t r = llhttp_execute(&in->parser, data, len);
-    const char *end = r == HPE_PAUSED ? llhttp_get_error_pos(&in->parser) : data + len;
-    if (r != HPE_OK && r != HPE_PAUSED) {
-        http_in_refuse(in, Err::bad_request, "The body is malformed.");
-        return len;
-    }
-    if (in->chunked && !framing_ok(in, in->data_end, end))
-        http_in_refuse(in, Err::bad_request, "The body's chunks are malformed.");
-    // The smallest honest chunks have six bytes of framing for one of data.
-    if (in->framing_bytes > http_head_bytes_max + 8 * in->body.len) http_in_refuse(in, Err::too_large);
-    return (size_t)(end - data);
+    const char *end = r == HPE_OK ? data + len : llhttp_get_error_pos(&in->parser);
+    bool is_data_good = in->err == Err::ok || in->err == Err::head_too_large; // the latter of trailers
+    if (in->chunked && is_data_good && !framing_ok(in, in->data_end, end)) return len;
+    if (r == HPE_OK || r == HPE_PAUSED) return (size_t)(end - data);
+    http_in_refuse(in, Err::bad_request, "The body is malformed.");
+    return len;
 }
 
 void hand_out(Conn *c, HttpIn *in) {

@@ -271,6 +271,26 @@ static void sizes_have_bounds(void **) {
     world_end();
 }
 
+// Of two faults the first counts, also when both have come in one piece: what a request is answered never hangs on how it was cut.
+static void the_first_fault_of_chunks_counts(void **) {
+    world_begin();
+    ScopedBuf trailers, framing;
+    buf_add(trailers, "POST /p HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n: t\r\n");
+    for (int i = 0; i < 65; i++) buf_add(trailers, "T: t\r\n");
+    check_every_way(buf_view(trailers), "400 shut|", "a trailer without a name, and 65 more");
+    buf_add(framing, "POST /p HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1000;");
+    for (size_t i = 0; i < http_head_bytes_max; i++) buf_add_char(framing, 'e');
+    buf_add(framing, "\r\n");
+    for (size_t i = 0; i < 0x1000; i++) buf_add_char(framing, 'd');
+    buf_add(framing, "\r\n0\r\n\r\n");
+    for (Way way : {Way{Way::whole, 0}, Way{Way::bytes, 0}}) {
+        ScopedBuf story;
+        live(buf_view(framing), way, story);
+        check_text(buf_view(story), "413 shut|", "8 KiB of extension before the first data");
+    }
+    world_end();
+}
+
 // What is still coming after a refusal is thrown away, for a while.
 static void a_refused_peer_is_heard_out(void **) {
     world_begin();
@@ -709,6 +729,7 @@ int main() {
         cmocka_unit_test(good_requests),
         cmocka_unit_test(requests_that_two_servers_could_read_differently),
         cmocka_unit_test(sizes_have_bounds),
+        cmocka_unit_test(the_first_fault_of_chunks_counts),
         cmocka_unit_test(a_refused_peer_is_heard_out),
         cmocka_unit_test(answers_have_what_they_must),
         cmocka_unit_test(a_request_can_be_read),
