@@ -1,7 +1,7 @@
 // The scenarios of `make bench` in which no message flows: memory, start, pages, the writer alone, sizes, and where the time goes.
 import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { cpuSeconds, data, failures, load, loadCore, median, note, off, out, oursStart, portFree, program, quick, rounds, seconds, seedFolder, seedMake, serverCore, serverStop, tokens } from './machine.mjs';
+import { cpuSeconds, data, failures, load, loadCore, median, note, off, out, oursStart, pairs, portFree, program, quick, rounds, seconds, seedFolder, seedMake, serverCore, serverStop, tokens } from './machine.mjs';
 import { nginxStart, peerReady, peerStart, perf, strace, toolEnvironment, wrk } from './peers.mjs';
 import { summary, wanted } from './chat.mjs';
 
@@ -89,7 +89,7 @@ async function history() {
 
 /** Requests per second of server CPU: 64 kept connections, wrk on its core. */
 async function ask(server, path, headers) {
-  const options = headers.flatMap((h) => ['-H', h]), duration = quick ? 1 : 2;
+  const options = headers.flatMap((h) => ['-H', h]), duration = 1;
   const run = (time) => new Promise((resolve) => {
     const child = spawn('taskset', ['-c', loadCore, wrk(), '-t1', '-c64', `-d${time}s`, ...options, `${server.url}${path}`], { env: { ...process.env, ...toolEnvironment } });
     let said = '';
@@ -112,20 +112,18 @@ async function page() {
   seedMake('small');
   const cookie = `Cookie: chatterbox=${readFileSync(tokens('small'), 'utf8').split('\n')[0]}`, gzip = 'Accept-Encoding: gzip';
   for (const [title, path, headers] of [['the chat page', '/', [gzip, cookie]], ['the login page', '/login', [gzip]]]) {
-    const seen = { ours: [], nginx: [] };
-    let bytes = 0;
-    for (let i = 0; i < rounds; i++) {
-      const server = await oursStart('small');
-      // As it goes over the wire: fetch would unpack it.
-      const raw = spawnSync('curl', ['-s', ...headers.flatMap((h) => ['-H', h]), `${server.url}${path}`]).stdout;
-      bytes = raw.length;
-      seen.ours.push(await ask(server, path, headers));
-      await serverStop(server);
-      if (!wanted('nginx') || !peerReady('nginx')) continue;
-      const nginx = await nginxStart(raw);
-      seen.nginx.push(await ask(nginx, '/page', headers));
-      await serverStop(nginx);
-    }
+    const seen = { ours: [], nginx: [] }, server = await oursStart('small');
+    // As it goes over the wire: fetch would unpack it.
+    const raw = spawnSync('curl', ['-s', ...headers.flatMap((h) => ['-H', h]), `${server.url}${path}`]).stdout, bytes = raw.length;
+    const nginx = wanted('nginx') && peerReady('nginx') ? await nginxStart(raw) : undefined;
+    // Both are there all the time, and who is asked first changes: a machine that gets slower favours nobody.
+    for (let i = 0; i < pairs; i++)
+      for (const name of i % 2 ? ['nginx', 'ours'] : ['ours', 'nginx']) {
+        if (name === 'ours') seen.ours.push(await ask(server, path, headers));
+        else if (nginx) seen.nginx.push(await ask(nginx, '/page', headers));
+      }
+    await serverStop(server);
+    if (nginx) await serverStop(nginx);
     const of = (name, field) => seen[name].map((x) => x[field]);
     for (const [field, what, least] of [['cpu_s', 'requests/CPU-s', 1], ['s', 'requests/s', undefined]])
       rows.push({ what: `${field === 's' ? '…' : `${title}, gzip (${bytes} bytes), 64 kept connections:`} ${what}`, form: 'rate', ours: median(of('ours', field)),
