@@ -16,8 +16,7 @@ constexpr size_t http_response_rest_max = 1024 * 1024; // a response waiting for
 constexpr int http_send_buffer_bytes = 64 * 1024;      // SO_SNDBUF; Linux doubles it, and would let it grow to megabytes
 constexpr uint32_t http_write_ms_max = 60'000;         // a reader that takes nothing for so long is gone
 
-constexpr uint64_t arrivals_us_max = 500;              // of a turn, for those who come, ask and go, each: a thousand at once hold up no message
-constexpr uint64_t newcomers_us_min = 250;             // of a turn, for those who have just come and read what they missed, also beside a short round
+constexpr uint64_t arrivals_us_max = 250;              // of a turn, for those who come, for what they ask, for who goes and for who reads what they missed, each: a thousand at once hold up no message
 constexpr uint64_t newcomer_ms = 1'000;                // who went live so long ago is served with those who were there before
 
 // --- WebSocket

@@ -117,6 +117,7 @@ struct Net {
     uint32_t slots_max;
     uint32_t open;         // connections not gone
     uint32_t refused;      // of those
+    uint32_t sockets;      // of those: WebSockets whose end has not been told
     uint32_t handles;      // of this module, not yet closed
     Conn *oldest, *newest; // list_all
     Conn *todo, *todo_last;
@@ -145,7 +146,7 @@ void conn_tell_closed(Conn *c);
 Conn *conn_for_test(const Address &peer, Buf *sent); // a connection without a socket
 void conn_work();                                    // what was put off to the next turn
 void net_work_soon();                                // conn_work at the next turn
-// Has this turn been handling who comes, asks and goes for arrivals_us_max? Then they wait for the next: messages
+// Has this turn been handling who comes, asks and goes for arrivals_us_max, or longer where no socket is open? Then they wait for the next: messages
 // that have come meanwhile are committed and sent in between.
 bool net_turn_is_long();
 void net_closed(); // a handle of this module has closed: when it was the last, all memory goes

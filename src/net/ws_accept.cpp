@@ -121,6 +121,7 @@ void ws_accept(HttpRequest *r, bool waits) {
 
     c->ping_spread = (uint8_t)(c->id * 0x9e3779b97f4a7c15u >> 56); // neighbours far apart: all that a spread needs
     conn_set_authenticated(c);
+    net.sockets++;
     metric_add(Metric::sockets_open);
     conn_enter(c, ConnState::socket);
     if (c->sent == nullptr) {

@@ -203,7 +203,7 @@ void sockets_turn(bool to_all) {
         behind = sockets_all_count;
         bool alone = !serve_settled(to_all ? behind : part_due(true));
         uint64_t took_us = clock_us() - begin_us;
-        share_us = alone ? UINT64_MAX : took_us > newcomers_us_min ? took_us : newcomers_us_min;
+        share_us = alone ? UINT64_MAX : took_us > arrivals_us_max ? took_us : arrivals_us_max;
         newcomers_news();
     } else if (behind) {
         serve_settled(to_all ? behind : part_due(false));

@@ -122,6 +122,18 @@ static void requests_in_one_piece_are_heard_over_several_turns(void **) {
     end_here();
 }
 
+// Nobody waits for a turn that is long.
+static void requests_have_more_of_a_turn_where_nobody_chats(void **) {
+    listen_here();
+    int fds[crowd];
+    for (int &fd : fds) fd = guest(false);
+    for (int fd : fds) write_all(fd, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    turn();
+    assert_int_equal(heard, crowd);
+    for (int fd : fds) close(fd);
+    end_here();
+}
+
 static void newcomers_are_accepted_over_several_turns(void **) {
     listen_here();
     int asks = guest(false), fds[crowd];
@@ -195,7 +207,7 @@ static void a_flood_behind_our_goodbye_waits_too(void **) {
     listen_here();
     ScopedBuf piece;
     while (piece.len < read_buffer_bytes) buf_add(piece, {"\x8a\x80\0\0\0\0", 6});
-    int asks = guest(false), flood = guest(true);
+    int asks = guest(false), talks = guest(true), flood = guest(true);
     Conn *c = nullptr;
     for (uint32_t i = 0; i < net.slots_used; i++)
         if (net.slots[i] != nullptr && net.slots[i]->state == ConnState::socket) c = net.slots[i];
@@ -209,6 +221,7 @@ static void a_flood_behind_our_goodbye_waits_too(void **) {
     write_all(flood, {"\x88\x80\0\0\0\0", 6});
     close(asks);
     close(flood);
+    close(talks);
     end_here();
 }
 
@@ -216,6 +229,7 @@ int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_heard_over_several_turns),
         cmocka_unit_test(requests_in_one_piece_are_heard_over_several_turns),
+        cmocka_unit_test(requests_have_more_of_a_turn_where_nobody_chats),
         cmocka_unit_test(newcomers_are_accepted_over_several_turns),
         cmocka_unit_test(those_who_go_are_let_go_over_several_turns),
         cmocka_unit_test(control_frames_are_heard_over_several_turns),
