@@ -245,7 +245,7 @@ static void who_is_listened_to_again_waits_at_the_limit(void **) {
     size_t limit = net.options.held_bytes_max;
     assert_true(net.held_bytes < limit / 4);
     for (ConnId id : ids) conn_pause(conn_get(id), false);
-    for (int turns = 0; turns < 20; turns++) {
+    for (int turns = 0; turns == 0 || (net.todo != nullptr && turns < 1'000'000); turns++) {
         conn_work();
         check(net.held_bytes <= limit + limit / 8, "%zu bytes are held in turn %d", net.held_bytes, turns);
     }
