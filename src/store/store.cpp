@@ -231,6 +231,16 @@ static void store_free(Store *s) {
     free(s);
 }
 
+// Once a sync has failed, the kernel may show pages that never reached the disk, and will not try to write them again. It forgets those that it can.
+static void cache_drop(const char *path, const char *end) {
+    char name[sizeof(Store::path) + 8];
+    snprintf(name, sizeof name, "%s%s", path, end);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    if (int failed = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)) log_debug("store: %s stays in memory: %s", name, strerror(failed));
+    close(fd);
+}
+
 Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed failed, Buf *error) {
     if (strlen(options.dir) > 1000) {
         buf_printf(*error, "the path of the data folder is too long");
@@ -251,6 +261,7 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     if (is_there && is_new) is_there = database_make(s, error);
     if (is_there) stranger_log_remove(s->path);
     s->reserve_fd = -1;
+    if (is_there && !is_new) cache_drop(s->path, "-wal"); // that a killed server left: it may have been killed because its disk failed
     bool is_open = is_there && connections_open(s, is_new, error);
     bool is_full = is_there && (s->writing.failure == Failure::full || s->reading.failure == Failure::full);
     if (is_open || is_full) reserve_open(s, options.dir);
@@ -269,14 +280,20 @@ Store *store_open(const StoreOptions &options, uv_loop_s *loop, StoreFailed fail
     return nullptr;
 }
 
-// After a failed sync the kernel may show pages that never reached the disk, and will not try to write them again. It forgets those that it can.
-static void cache_drop(const char *path, const char *end) {
-    char name[sizeof(Store::path) + 8];
-    snprintf(name, sizeof name, "%s%s", path, end);
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    if (int failed = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)) log_debug("store: %s stays in memory: %s", name, strerror(failed));
+// What the log shows is written over itself and synced. A page of it that is not on the disk would hide all that comes behind, however well that was synced; and a part of the log
+// that is taken for the whole, when the power has failed, would set some pages of the database back and others not.
+static bool log_write_again(const char *database, Buf *error) {
+    char path[sizeof(Store::path) + 8], bytes[64 * 1024];
+    snprintf(path, sizeof path, "%s-wal", database);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT;
+    off_t at = 0;
+    ssize_t n;
+    while ((n = pread(fd, bytes, sizeof bytes, at)) > 0 && pwrite(fd, bytes, (size_t)n, at) == n) at += n;
+    bool is_good = n == 0 && fsync(fd) == 0;
+    if (!is_good) buf_printf(*error, "cannot write %s again: %s", path, strerror(errno));
     close(fd);
+    return is_good;
 }
 
 bool store_reopen(Store *s, Buf *error) {
@@ -285,9 +302,8 @@ bool store_reopen(Store *s, Buf *error) {
     connections_close(s, false);
     reader_release(s, UINT64_MAX);
     for (const char *end : {"", "-wal"}) cache_drop(s->path, end);
-    bool is_open = connections_open(s, false, error);
-    // What was found sound in the log is written once more, into the database, and the log begins anew: behind a page that is not on the disk
-    // nothing would survive a power cut, however well it was synced.
+    bool is_open = log_write_again(s->path, error) && connections_open(s, false, error);
+    // What is missing in the database, since a sync of it may have failed too, is still in the log. The next one begins anew.
     if (is_open) {
         writer_truncate_log(s);
         is_open = s->writing.failure == Failure::none;
