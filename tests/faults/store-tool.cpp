@@ -320,7 +320,8 @@ static int power_cut(const char *trace, const char *dir, bool is_full, const cha
     Record r;
     for (char *at = all; at < all + st.st_size; at = next(at, &r)) records++, records_sync += r.type == 'S' || r.type == 'Y';
     srandom((unsigned)seed);
-    long images = 0, bad = 0, lost = 0, syncs = 0, told = 0;
+    constexpr long looked_at_behind_failure = 120;
+    long images = 0, bad = 0, lost = 0, syncs = 0, told = 0, behind_failure = 0;
     for (char *at = all; at < all + st.st_size;) {
         char *end = next(at, &r);
         const char *bytes = at + sizeof r;
@@ -333,8 +334,9 @@ static int power_cut(const char *trace, const char *dir, bool is_full, const cha
         }
         bool is_sync = r.type == 'S' || r.type == 'Y';
         syncs += is_sync;
-        // After a sync what is not synced is dropped; elsewhere it is kept in part.
-        if (random() % (is_sync ? records_sync : records - records_sync) >= count / 2) continue;
+        behind_failure = r.type == 'F' ? 1 : behind_failure + (behind_failure > 0);
+        // After a sync what is not synced is dropped; elsewhere it is kept in part. Of what comes right behind a failed sync every moment counts.
+        if ((behind_failure == 0 || behind_failure > looked_at_behind_failure) && random() % (is_sync ? records_sync : records - records_sync) >= count / 2) continue;
         int mode = is_sync ? (int)nothing : (int)(random() % modes_count);
         build(dir, (Mode)mode);
         bool is_missing = false;
