@@ -243,7 +243,7 @@ static void decided(StoreWrite *w) {
     if (is_news && !is_warning) apply_rest(h, w);
     finish(h, w);
     if (is_warning) apply_rest(h, w);
-    if (w->kind == WriteKind::message_refuse && w->verdict == Err::stop_word && !is_warning) forget_warned(h, w->user);
+    if (w->kind == WriteKind::message_refuse && w->verdict == Err::stop_word && !is_warning && !w->flag) forget_warned(h, w->user);
     store_write_free(w);
 }
 

@@ -238,6 +238,25 @@ static void the_same_message_again_is_not_another_warning(void **) {
     assert_int_equal(decided.warnings, 1);
 }
 
+// It is sent again while the store takes nothing more: that the second was not taken does not undo the first.
+static void a_repeat_that_is_not_taken_is_not_another_warning(void **) {
+    assert_int_equal(chat_post(bob, lobby_id, "I hate it", "n"), Err::ok);
+    assert_int_equal(bob->warnings, 1);
+    chat.store.s->waiting = write_queue_max;
+    assert_int_equal(hub_post(&chat.hub, bob, lobby_id, "I hate it", "n", 0, {}, chat_finish), Err::ok);
+    assert_int_equal(decided.err, Err::unavailable);
+    chat.store.s->waiting = 0;
+    assert_int_equal(chat_post(bob, lobby_id, "I hate it", "n"), Err::ok);
+    assert_int_equal(bob->warnings, 1);
+    chat.store.s->waiting = write_queue_max;
+    assert_int_equal(hub_post(&chat.hub, bob, lobby_id, "hate", "m", 0, {}, chat_finish), Err::ok);
+    chat.store.s->waiting = 0;
+    assert_int_equal(chat_post(bob, lobby_id, "hate", "m"), Err::ok); // this one was never given
+    assert_int_equal(bob->warnings, 2);
+    assert_int_equal(chat_post(bob, lobby_id, "hate", "m"), Err::ok);
+    assert_int_equal(bob->warnings, 2);
+}
+
 static void without_a_limit_nobody_is_blocked(void **) {
     chat.hub.options.warnings_limit = 0;
     for (int i = 0; i < 5; i++) assert_int_equal(chat_post(bob, lobby_id, "hate"), Err::ok);
@@ -627,6 +646,7 @@ int main() {
         test(edits_and_deletions_are_for_their_own),
         test(a_stop_word_warns_and_the_last_warning_blocks),
         test(the_same_message_again_is_not_another_warning),
+        test(a_repeat_that_is_not_taken_is_not_another_warning),
         test(without_a_limit_nobody_is_blocked),
         test(what_was_sent_before_the_block_is_judged_behind_it),
         test(a_deleted_user_leaves_everywhere),
