@@ -260,6 +260,11 @@ test('a reload keeps everything, the draft too', async () => {
   await connected(alice)
   await becomes('the same messages', async () => JSON.stringify(await texts(alice)) === JSON.stringify(before))
   assert.equal(await box(alice).inputValue(), 'half a thou')
+  // A browser that comes back to a page fills its fields again by itself: the draft is not added to what it has put there.
+  await alice.goto(`${server.url}/healthz`)
+  await alice.goBack()
+  await connected(alice)
+  assert.equal(await box(alice).inputValue(), 'half a thou')
   await box(alice).fill('')
 })
 
