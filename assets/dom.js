@@ -56,8 +56,11 @@ export function button(label, onclick, cls = '', more) {
   return h('button', { type: 'button', class: ('btn ' + cls).trim(), onclick, ...more }, label);
 }
 
-// What is drawn anew under a pressed button would take the click along: true, and drawn later, while that is so.
-export const pressed = (node, draw) => node.matches(':active') && setTimeout(draw, 99);
+// What is drawn anew under a pressed button would take the click along: true, and drawn later, once, while that is so.
+export function pressed(node, draw) {
+  clearTimeout(node.later);
+  return node.matches(':active') && (node.later = setTimeout(draw, 99));
+}
 
 export const hidden = (text) => h('span', { class: 'vh' }, text);
 export const lamp = (on) => h('span', { class: on ? `lamp ${on === true ? 'on' : on}` : 'lamp', 'aria-hidden': 'true' });

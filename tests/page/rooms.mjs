@@ -85,6 +85,16 @@ test('a click on a room counts although a message comes while the button is down
   await bob.mouse.down()
   await say(alice, 'while it is down')
   await becomes('the page has it', async () => /^\(1\)/.test(await bob.title()))
+  // However many come: the list is looked at by one timer, not by one more for each.
+  for (let i = 2; i <= 8; i++) await say(alice, `still down ${i}`)
+  await becomes('and more', async () => /^\(8\)/.test(await bob.title()))
+  const looks = await bob.evaluate(() => new Promise(done => {
+    const list = document.querySelector('#rooms'), begin = performance.now()
+    let n = 0
+    list.matches = what => { n++; return Element.prototype.matches.call(list, what) }
+    setTimeout(() => { delete list.matches; done(n / (performance.now() - begin) * 1000) }, 600)
+  }))
+  assert.ok(looks > 0 && looks < 25, `${looks} looks a second`)
   await bob.mouse.up()
   await bob.getByRole('heading', { name: 'Kitchen rota' }).waitFor()
   await message(bob, 'while it is down').waitFor()
