@@ -183,6 +183,7 @@ function drawTyping() {
   const list = names.slice(0, 2).map((n, i) => [i ? (names.length > 2 ? ', ' : ' and ') : '', h('bdi', null, n)]).flat();
   if (names.length > 2) list.push(` and ${names.length - 2} more`);
   const line = $('#typing');
+  if (!line) return;          // the account has been blocked meanwhile
   const text = h('span', null, list, names.length > 1 ? ' are typing…' : ' is typing…');
   if (line.textContent === (names.length ? text.textContent : '')) return;
   fill(line, names.length > 0 && [h('span', { class: 'dots', 'aria-hidden': 'true' }), text]);

@@ -81,6 +81,8 @@ test('a text that is refused later does not touch what is written since, here or
 
 test('the last warning blocks: the page says so and offers only to log out', async () => {
   await box(alice).fill('')
+  await box(bob).pressSequentially('so')
+  await alice.getByText('bob is typing…').waitFor()
   await say(alice, 'zounds again')
   await alice.getByRole('heading', { name: /blocked/i }).waitFor()
   assert.deepEqual(await alice.getByRole('button').allInnerTexts(), ['Log out'])
@@ -92,6 +94,7 @@ test('the last warning blocks: the page says so and offers only to log out', asy
   assert.match(await alice.title(), /^Account blocked/)
   await shot(alice, 'blocked')
   await axe(alice, 'blocked')
+  await alice.evaluate(() => new Promise(done => { setTimeout(done, 5000) })) // who was typing then is not any more
   await alice.reload()
   await alice.getByRole('heading', { name: /blocked/i }).waitFor()
   await alice.getByRole('button', { name: 'Log out' }).click()
