@@ -34,7 +34,7 @@ export function start() {
   addEventListener('pagehide', saveDraft);
   document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'hidden') saveDraft(); });
   on('history message room', invite);
-  try { box.value = box.value || sessionStorage.getItem('cb.early'); } catch (e) { /* storage may be off */ }
+  try { box.value = [sessionStorage.getItem('cb.early'), box.value].filter(Boolean).join('\n'); } catch (e) { /* storage may be off */ }
   on('history message users', (d) => { if (mode && (!d || about() !== quoted)) name(); });
 }
 
