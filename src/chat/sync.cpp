@@ -120,21 +120,6 @@ static void ask_for_counts(Reader *r, uint64_t id, const ReaderStart &how) {
     sync_ask(r, rd, id, welcome_was_read);
 }
 
-// The store's count of a room, brought up to date. False: it has none, since the room was joined while it counted.
-static bool count_of(const StoreRead *rd, const Member *member, UnreadCount *out) {
-    uint32_t looks = UINT32_MAX;
-    *out = {};
-    if (member->seen >= member->room->last) return true;
-    for (uint32_t i = 0; i < rd->marks_count; i++) {
-        if (rd->marks[i].room != member->room->id) continue;
-        *out = rd->counts[i];
-        // What was changed in the blink of the read may be counted once too often, and of a mark that moved what is above the old one: that lasts until the next `seen`.
-        (void)unread_add_newer(sync_hub, member, rd->snapshot_rev, &looks, out);
-        return true;
-    }
-    return unread_known(sync_hub, member, &looks, out);
-}
-
 static void welcome_was_read(StoreRead *rd) {
     Reader *r = sync_arrived(rd);
     if (!r) return;
@@ -144,7 +129,7 @@ static void welcome_was_read(StoreRead *rd) {
     auto *counts = static_cast<UnreadCount *>(arena_alloc(rd->arena, (rooms_of(r->user) + 1) * sizeof(UnreadCount)));
     bool good = true;
     UnreadCount *at = counts;
-    for (const Member *m = r->user->members; m && good; m = m->next_of_user) good = count_of(rd, m, at++);
+    for (const Member *m = r->user->members; m && good; m = m->next_of_user) good = unread_of_read(sync_hub, rd, m, at++);
     if (!good) ask_for_counts(r, rd->owner_id, {.resume = wants_resume, .since = rd->since, .max = max});
     else welcome(r, rd->owner_id, counts, wants_resume && rd->since <= hub_rev(sync_hub) && (max == resume_max_none || rd->waiting <= max), rd->since);
     store_read_free(rd);

@@ -64,3 +64,17 @@ bool unread_known(const Hub *h, const Member *member, uint32_t *looks, UnreadCou
     unread_note({room->id, member->user->id, member->seen}, hub_rev(h), *out); // whoever comes next has less to look at
     return true;
 }
+
+bool unread_of_read(const Hub *h, const StoreRead *rd, const Member *member, UnreadCount *out) {
+    uint32_t looks = UINT32_MAX;
+    *out = {};
+    if (member->seen >= member->room->last) return true;
+    for (uint32_t i = 0; i < rd->marks_count; i++) {
+        if (rd->marks[i].room != member->room->id) continue;
+        *out = rd->counts[i];
+        // What was changed in the blink of the read may be counted once too often, and of a mark that moved what is above the old one: that lasts until the next `seen`.
+        (void)unread_add_newer(h, member, rd->snapshot_rev, &looks, out);
+        return true;
+    }
+    return unread_known(h, member, &looks, out);
+}

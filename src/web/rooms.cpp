@@ -2,6 +2,7 @@
 #include "base/unicode.h"
 #include "chat/protocol.h"
 #include "chat/rules.h"
+#include "chat/unread.h"
 #include "web/api.h"
 
 #include <stdlib.h>
@@ -54,8 +55,7 @@ static void put_room_list(JsonWriter &w, const StoreRead *read, const User *user
     uint32_t written = 0;
     for (; written < count && w.out->len < room_list_bytes_max; written++) {
         RoomView view = {.reader = user, .member = list[written].member};
-        for (uint32_t k = 0; view.member && k < read->marks_count; k++)
-            if (read->marks[k].room == list[written].room->id) view.counts = read->counts[k];
+        if (view.member) (void)unread_of_read(web_hub, read, view.member, &view.counts);
         protocol_room(w, list[written].room, &view);
     }
     json_end(w, ']');

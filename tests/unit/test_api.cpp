@@ -2,6 +2,9 @@
 #include "web_world.h"
 
 #include "base/unicode.h"
+#include "store/state.h"
+
+#include <poll.h>
 
 // One request on a connection of its own, waited for: its whole answer.
 static std::string_view asks(const char *method, const char *path, const char *token, const char *body = nullptr, const char *more = "") {
@@ -163,6 +166,48 @@ static void pages_of_messages(void **) {
     }
 }
 
+// --- the list of rooms
+
+static void posts(User *by) {
+    StoreWrite *w = hub_write_new(WriteKind::message_post, by);
+    w->room = lobby_id;
+    w->text = "x";
+    hub_submit(&hub, w, {}, note);
+}
+
+// The store has counted, and before the list is answered one more message comes: `last`, `seen` and `unread` are of one moment all the same.
+static void what_is_unread_is_as_new_as_the_list(void **) {
+    posts(alice);
+    until([] { return !store_has_work(world.s); }, "a message");
+    for (bool is_read_meanwhile : {false, true}) {
+        Tab &t = a_tab();
+        buf_clear(t.sent);
+        t.id = conn_id(conn_for_test({}, &t.sent));
+        ScopedBuf request;
+        buf_printf(request, "GET /api/rooms HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", tokens[1]);
+        feed(t, buf_view(request));
+        struct pollfd counted = {.fd = uv_backend_fd(&world.loop), .events = POLLIN, .revents = 0};
+        assert_int_equal(poll(&counted, 1, 10'000), 1);
+        write_decided = false;
+        posts(alice);
+        world.s->commit_mean_us = 0; // so it is committed here and now
+        store_turn(world.s);
+        assert_true(write_decided);
+        int64_t last = model_room(&hub.model, lobby_id)->last;
+        if (is_read_meanwhile) model_member(&hub.model, lobby_id, bob->id)->seen = last;
+        assert_int_equal(t.sent.len, 0);
+        until([&] { return t.sent.len > 0; }, "the list");
+        int64_t unread, told_last;
+        JsonRef rooms = json_get(json_parse(body_of(buf_view(t.sent))), "rooms"), lobby = json_at(rooms, 0);
+        assert_true(json_int(json_get(lobby, "unread"), &unread) && json_int(json_get(lobby, "last"), &told_last));
+        assert_int_equal(told_last, last);
+        assert_int_equal(unread, is_read_meanwhile ? 0 : 2);
+        conn_abort(conn_get(t.id));
+        conn_work();
+        tabs_count--;
+    }
+}
+
 // --- rooms that are nobody's business
 
 static void a_private_room_is_not_there_for_others(void **) {
@@ -197,6 +242,7 @@ int main() {
         test(what_others_need_not_know),
         test(sessions_that_are_over_are_not_listed),
         test(pages_of_messages),
+        test(what_is_unread_is_as_new_as_the_list),
         test(a_private_room_is_not_there_for_others),
     };
     return cmocka_run_group_tests_name("api", tests, nullptr, nullptr);
