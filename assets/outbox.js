@@ -72,8 +72,10 @@ export const failed = () => entries.size - waiting();
 const sorted = () => [...entries.values()].sort((a, b) => a.seq - b.seq || (a.nonce < b.nonce ? -1 : 1));
 
 export function add(room, text, reply) {
-  const last = sorted().pop();
-  const e = { nonce: random(), room, text, reply: reply || undefined, time: Date.now(), seq: (last ? last.seq : 0) + 1, tab };
+  const last = sorted().pop(), time = Date.now();
+  // The time first: then one's newest nonces lie side by side in the server's index, and each does not touch a page of its own.
+  const nonce = time.toString(36) + random().slice(16);
+  const e = { nonce, room, text, reply: reply || undefined, time, seq: (last ? last.seq : 0) + 1, tab };
   save(e);
   emit('outbox');
   pump();

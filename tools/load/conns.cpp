@@ -80,7 +80,7 @@ void conn_frame(Conn *c, uint8_t opcode, const char *payload, size_t n) {
 
 } // namespace
 
-// The same JSON for every server, with the nonce that a real client sends; servers that store nothing just hand it on.
+// The same JSON for every server, with a nonce as a real client sends it: each is behind the one before. Servers that store nothing just hand it on.
 void conn_send_message(Conn *c, uint64_t stamp_ns) {
     static char text[text_bytes_max + 200];
     char room_field[32] = "";
@@ -89,7 +89,7 @@ void conn_send_message(Conn *c, uint64_t stamp_ns) {
     if (room.id != 1) snprintf(room_field, sizeof room_field, "\"room\":%u,", room.id);
     // Long texts differ from each other as those of people do.
     size_t shift = load.text_bytes > 200 ? c->sent * 37 % 1000 : 0;
-    int n = snprintf(text, sizeof text, "{\"type\":\"message\",%s\"nonce\":\"%06x.%d-%u\",\"text\":\"T#%04d.%08u#%.*s\"}", room_field, run_tag,
+    int n = snprintf(text, sizeof text, "{\"type\":\"message\",%s\"nonce\":\"%06x.%d-%08u\",\"text\":\"T#%04d.%08u#%.*s\"}", room_field, run_tag,
         c->sender, c->sent, c->sender, c->sent, static_cast<int>(load.text_bytes - mark_bytes), text_rest + shift);
     c->stamps[c->sent & (stamps_max - 1)] = {stamp_ns, load.into, at};
     conn_frame(c, 1, text, static_cast<size_t>(n));
