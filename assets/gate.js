@@ -16,11 +16,13 @@ const toRoom = /^#r\d+$/.test(location.hash) ? location.hash : '';
 if (invite() || toRoom) $('#other').hash = location.hash;
 if (invite() && registering) $('#invited').hidden = false;
 
-// chat.js leaves a word when the session ended without the person's own doing.
+// chat.js leaves a word when the session ended without the person's own doing. What was typed before the page knew whose
+// it is goes: who enters next may be somebody else.
 try {
   const ended = $('#ended');
   if (ended && sessionStorage.getItem('cb.ended')) ended.hidden = false;
   sessionStorage.removeItem('cb.ended');
+  sessionStorage.removeItem('cb.early');
 } catch (e) { /* storage may be off */ }
 
 form.addEventListener('submit', async (e) => {

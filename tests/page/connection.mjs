@@ -296,6 +296,20 @@ test('ending other sessions keeps the focus in the dialog', async () => {
   await page.context().close()
 }, { timeout: 30_000 })
 
+test('what was typed before anybody knew whose it is does not wait for the next person', async () => {
+  const page = await registered(server, 'dora')
+  await page.evaluate(() => sessionStorage.setItem('cb.early', 'a word of hers'))
+  await page.context().clearCookies()
+  await page.goto(`${server.url}/`)
+  await page.waitForURL('**/login')
+  await page.getByLabel('Username').fill('bob')
+  await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await ready(page)
+  assert.equal(await box(page).inputValue(), '')
+  await page.context().close()
+}, { timeout: 20_000 })
+
 test('a session that ended while the page was away leads to the door too', async () => {
   const page = await loggedIn(server, 'alice')
   await page.context().setOffline(true)
