@@ -245,7 +245,7 @@ sim: $(OUT)/sim/run $(OUT)/sim/differ ## simulate: SEED=1 STEPS=300 one seed wit
 sim-proof: ## the simulation finds each bug that is planted into a copy of the code (T=skips-a-reader: one)
 	@OUT=$(OUT) tests/sim/proof $(T)
 
-flood: all ## attack it in eleven ways beside good clients; p99 at most doubled, memory under its bound? (ROUNDS=3 SECONDS=10 SCALE=300; 13 minutes)
+flood: all ## attack it in twelve ways beside good clients; p99 at most doubled, memory under its bound? (ROUNDS=3 SECONDS=10 SCALE=300; 15 minutes)
 	node tests/flood/run.mjs $(T)
 
 release: ## small static files for boards, build/release/ (ARCH=arm64 makes one, else all five)
