@@ -267,12 +267,20 @@ void db_bind(sqlite3_stmt *statement, int at, Blob blob) {
 }
 
 bool query_step(Query &q) {
-    if (!q.statement) return false;
+    if (!q.statement || q.db.failure > Failure::rule) return false;
     errno = 0;
     int rc = sqlite3_step(q.statement);
     if (rc == SQLITE_ROW) return true;
     if (rc != SQLITE_DONE) db_note(q.db, rc, sqlite3_sql(q.statement));
     return false;
+}
+
+void db_end(Db &db, Sql how) {
+    if (!db.handle || sqlite3_get_autocommit(db.handle)) return;
+    Failure before = db.failure;
+    db_forgive(db);
+    db_run(db, how);
+    if (db.failure < before) db.failure = before;
 }
 
 std::string_view query_text(const Query &q, int column) {

@@ -79,7 +79,9 @@ struct Query {
     ~Query() { sqlite3_reset(statement); }
 };
 
-bool query_step(Query &q); // true: a row is there; false: no more, or a failure, which is noted
+// True: a row is there. False: no more, or a failure, which is noted. Behind one that is more than a rule nothing is run until db_forgive: SQLite may have rolled the transaction back by
+// itself, and what came then would each be committed alone.
+bool query_step(Query &q);
 inline int64_t query_int(const Query &q, int column) { return sqlite3_column_int64(q.statement, column); }
 inline bool query_is_null(const Query &q, int column) { return sqlite3_column_type(q.statement, column) == SQLITE_NULL; }
 std::string_view query_text(const Query &q, int column); // text or blob; good until the next step
@@ -91,6 +93,8 @@ int64_t db_run(Db &db, Sql sql, Values... values) {
     query_step(q);
     return sqlite3_changes(db.handle);
 }
+// Ends a transaction, COMMIT or ROLLBACK, whatever failed in it; nothing where none is open.
+void db_end(Db &db, Sql how);
 // The first column of the first row, or `none`.
 template <class... Values>
 int64_t db_get(Db &db, Sql sql, int64_t none, Values... values) {

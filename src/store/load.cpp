@@ -43,6 +43,6 @@ bool store_load(Store *s, const StoreLoad &into) {
     }
     bool is_done = db.failure == Failure::none;
     if (!is_done) log_error("store: loading failed: %s", db.reason);
-    if (!sqlite3_get_autocommit(db.handle)) db_run(db, Sql::commit);
+    db_end(db, Sql::commit);
     return is_done;
 }

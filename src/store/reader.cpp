@@ -249,7 +249,7 @@ static void read_run(StoreRead *r) {
     r->seen_commits = commits_seen(s, r->snapshot_rev);
     if (db.failure == Failure::none) readings[(int)r->kind].run(db, r);
     Failure failure = db.failure;
-    if (db.handle && !sqlite3_get_autocommit(db.handle)) db_run(db, Sql::commit);
+    db_end(db, Sql::commit);
     r->err = failure == Failure::none ? Err::ok : Err::unavailable;
     if (failure == Failure::none) return;
     log_error("store: a read failed: %s", db.reason);

@@ -160,7 +160,7 @@ static bool state_read(Store *s, Buf *error) {
         if (is_new_epoch) meta_set_text(db, "epoch", s->epoch);
         meta_set_int(db, "clean", is_to_be_clean);
         db_run(db, Sql::commit);
-        if (!sqlite3_get_autocommit(db.handle)) db_run(db, Sql::rollback);
+        db_end(db, Sql::rollback);
     }
     if (s->durability == Durability::normal) db_exec(db, "PRAGMA synchronous=NORMAL");
     if (db.failure == Failure::none) return true;

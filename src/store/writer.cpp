@@ -45,7 +45,8 @@ void store_write_free(StoreWrite *w) {
 
 static void batch_fail(Store *s, Batch *b, Failure failure) {
     Db &db = s->writing;
-    if (db.handle && !sqlite3_get_autocommit(db.handle)) db_run(db, Sql::rollback);
+    db_end(db, Sql::rollback);
+    db_forgive(db);
     b->failure = failure;
     b->rev_after = s->rev_committed;
     for (StoreWrite *w = b->first; w; w = w->next) {

@@ -402,6 +402,30 @@ static void what_a_failure_means(void **) {
     assert_true(db.failure == Failure::broken && strncmp(db.reason, "first: ", 7) == 0);
 }
 
+// SQLite may roll a transaction back by itself where memory runs out; what is run behind that would be committed alone, without the rest.
+static void nothing_is_run_behind_a_failure(void **) {
+    char path[256];
+    ScopedBuf error;
+    world_path(world, "chatterbox.db", path);
+    Db db;
+    assert_true(db_open(db, path, DbMode::write, &error));
+    db_run(db, Sql::begin_write);
+    db_run(db, Sql::invite_add, Blob{"one", 3});
+    assert_true(db_exec(db, "ROLLBACK"));
+    db_note(db, SQLITE_NOMEM, "a test");
+    db_run(db, Sql::invite_add, Blob{"two", 3});
+    db_end(db, Sql::commit); // none is open
+    assert_true(db.failure == Failure::passing);
+    db_forgive(db);
+    assert_int_equal(db_value(db, "SELECT count(*) FROM invites WHERE token_hash IN (X'6f6e65', X'74776f')"), 0);
+    // One that is still open can be ended.
+    db_run(db, Sql::begin_write);
+    db_note(db, SQLITE_BUSY, "a test");
+    db_end(db, Sql::rollback);
+    assert_true(sqlite3_get_autocommit(db.handle) && db.failure == Failure::passing);
+    db_close(db, false);
+}
+
 #define in_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define in_normal_world(test) cmocka_unit_test_setup_teardown(test, setup_normal, teardown)
 
@@ -417,6 +441,7 @@ int main() {
         in_normal_world(a_limit_on_file_sizes_is_a_full_disk),
         in_normal_world(the_log_is_kept_small),
         cmocka_unit_test(what_a_failure_means),
+        in_world(nothing_is_run_behind_a_failure),
     };
     return cmocka_run_group_tests(tests, install, nullptr);
 }
