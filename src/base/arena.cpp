@@ -32,7 +32,7 @@ void *arena_alloc(Arena &a, size_t bytes) {
 }
 
 std::string_view arena_copy(Arena &a, std::string_view bytes) {
-    if (bytes.empty()) return {bytes.data() ? "" : nullptr, 0};
+    if (bytes.empty()) return bytes.data() ? std::string_view("") : std::string_view();
     auto *copy = static_cast<char *>(arena_alloc(a, bytes.size()));
     memcpy(copy, bytes.data(), bytes.size());
     return {copy, bytes.size()};

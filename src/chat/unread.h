@@ -10,7 +10,7 @@ bool unread_known(const Hub *h, const Member *member, uint32_t *looks, UnreadCou
 // *counts are more or less right.
 bool unread_add_newer(const Hub *h, const Member *member, int64_t rev, uint32_t *looks, UnreadCount *counts);
 // The count of a read of the kind `unread`, brought up to date. False: it has none, since the room was joined while it counted, and it is not known otherwise.
-bool unread_of_read(const Hub *h, const StoreRead *read, const Member *member, UnreadCount *out);
+bool unread_of_read(const Hub *h, const StoreRead *rd, const Member *member, UnreadCount *out);
 // The store has counted, at `rev`, the messages of the room above the mark.
 void unread_note(const Mark &mark, int64_t rev, const UnreadCount &counts);
 // The log may go on another way than it did: after a store that failed was opened anew.

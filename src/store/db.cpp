@@ -14,7 +14,7 @@
 
 // One after the other, and where each begins: a table of pointers would have to be set at each start, and be 34 bytes a row instead of 2.
 static constexpr struct {
-#define X(name, text) char name[sizeof text];
+#define X(name, text) char name[sizeof(text)];
     CB_SQL(X)
 #undef X
 } sql_texts = {
