@@ -29,17 +29,20 @@ static const char *step_find(const char *schema, int number, size_t *length) {
     return begin;
 }
 
-static bool step_run(Db &db, const char *schema, int number, Buf *error) {
-    size_t length = 0;
-    const char *text = step_find(schema, number, &length);
+// The steps first to last, in one transaction: a start syncs once for all of them, and an update is made whole or not at all.
+static bool steps_run(Db &db, const char *schema, int first, int last, Buf *error) {
     ScopedBuf sql;
     buf_printf(sql, "BEGIN IMMEDIATE;\n");
-    buf_add(sql, {text, length});
-    buf_printf(sql, "\n;PRAGMA user_version = %d; COMMIT;", number);
+    for (int number = first; number <= last; number++) {
+        size_t length = 0;
+        const char *text = step_find(schema, number, &length);
+        buf_add(sql, {text, length});
+    }
+    buf_printf(sql, "\n;PRAGMA user_version = %d; COMMIT;", last);
     buf_add_char(sql, 0);
     db_forgive(db);
     if (db_exec(db, sql.data)) return true;
-    buf_printf(*error, "the database could not be brought to version %d: %s", number, db.reason);
+    buf_printf(*error, "the database could not be brought to version %d: %s", last, db.reason);
     if (!sqlite3_get_autocommit(db.handle)) db_exec(db, "ROLLBACK");
     return false;
 }
@@ -87,10 +90,8 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
         return false;
     }
     int first = (int)version + 1;
-    if (!is_new && first <= known && !copy_before(db, path, first, error)) return false;
-    for (int step = first; step <= known; step++)
-        if (!step_run(db, schema, step, error)) return false;
-    return true;
+    if (first > known) return true;
+    return (is_new || copy_before(db, path, first, error)) && steps_run(db, schema, first, known, error);
 }
 
 // --- copies

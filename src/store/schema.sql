@@ -1,5 +1,5 @@
--- The database, as steps in order. Each step is one transaction and leaves `user_version` at its number; a step that was once released is
--- never changed, a new one is added below. The store runs the steps that a database still lacks (migrate.cpp), after making a copy of it.
+-- The database, as steps in order; `user_version` is the number of the last one that was run. A step that was once released is never changed,
+-- a new one is added below. The store runs the steps that a database still lacks in one transaction (migrate.cpp), after making a copy of it.
 --
 -- What can change keeps its row for ever, with the rev of its last change: messages (deleted ones as tombstones), users, rooms, memberships
 -- (left ones). So the changes since any rev are found by the indexes on rev, and each row is in its present state (reader.cpp).
@@ -95,3 +95,9 @@ CREATE TABLE invites (
 
 INSERT INTO rooms (id, rev, kind, name, name_key, topic, private, owner) VALUES (1, 1, 0, 'Lobby', 'lobby', '', 0, 0);
 INSERT INTO meta VALUES ('rev', 1), ('epoch', ''), ('clean', 1);
+
+-- migration 2
+-- Nonces begin with what grows (see the page), so those of all senders that are new lie beside each other: a commit of many people's messages changes
+-- a page or two of this index, where (sender, nonce) took a page for each of them.
+DROP INDEX messages_nonce;
+CREATE UNIQUE INDEX messages_nonce ON messages (nonce, sender) WHERE nonce IS NOT NULL;

@@ -62,7 +62,7 @@
                         "LEFT JOIN members m ON m.room = ?2 AND m.user = ?1 WHERE u.id = ?1") \
     X(reply_check,      "SELECT 1 FROM messages WHERE id = ?1 AND room = ?2") \
     X(message_add,      "INSERT INTO messages (id, rev, room, sender, time, reply, nonce, mentions, text) VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) " \
-                        "ON CONFLICT (sender, nonce) WHERE nonce IS NOT NULL DO NOTHING") \
+                        "ON CONFLICT (nonce, sender) WHERE nonce IS NOT NULL DO NOTHING") \
     X(message_by_nonce, "SELECT " SQL_MESSAGE " FROM messages x WHERE x.sender = ?1 AND x.nonce = ?2") \
     X(message_judge,    "SELECT " SQL_MESSAGE ", r.archived, r.owner, m.gone, u.blocked OR u.deleted, u.role FROM messages x JOIN rooms r ON r.id = x.room " \
                         "LEFT JOIN members m ON m.room = x.room AND m.user = ?2 LEFT JOIN users u ON u.id = ?2 WHERE x.id = ?1") \

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conns_internal.h"
@@ -20,6 +21,7 @@ uint64_t clock_ns; // when the bytes at hand were read
 char text_rest[text_bytes_max + 1000];
 char epoch[64];
 unsigned run_tag; // a nonce belongs to its message for ever: those of another run are not ours
+uint64_t wall_ms; // what to add to now_ns() / 10^6 for the time since 1970
 
 void keep(char *&buffer, size_t &len, size_t &cap, const char *data, size_t n) {
     if (len + n > cap) {
@@ -80,7 +82,7 @@ void conn_frame(Conn *c, uint8_t opcode, const char *payload, size_t n) {
 
 } // namespace
 
-// The same JSON for every server, with a nonce as a real client sends it: each is behind the one before. Servers that store nothing just hand it on.
+// The same JSON for every server, with a nonce as the page makes it: 24 characters or so, of which the first are the time. Servers that store nothing just hand it on.
 void conn_send_message(Conn *c, uint64_t stamp_ns) {
     static char text[text_bytes_max + 200];
     char room_field[32] = "";
@@ -89,8 +91,8 @@ void conn_send_message(Conn *c, uint64_t stamp_ns) {
     if (room.id != 1) snprintf(room_field, sizeof room_field, "\"room\":%u,", room.id);
     // Long texts differ from each other as those of people do.
     size_t shift = load.text_bytes > 200 ? c->sent * 37 % 1000 : 0;
-    int n = snprintf(text, sizeof text, "{\"type\":\"message\",%s\"nonce\":\"%06x.%d-%08u\",\"text\":\"T#%04d.%08u#%.*s\"}", room_field, run_tag,
-        c->sender, c->sent, c->sender, c->sent, static_cast<int>(load.text_bytes - mark_bytes), text_rest + shift);
+    int n = snprintf(text, sizeof text, "{\"type\":\"message\",%s\"nonce\":\"%011llx%04x.%d-%u\",\"text\":\"T#%04d.%08u#%.*s\"}", room_field,
+        static_cast<unsigned long long>(wall_ms + now_ns() / 1'000'000), run_tag, c->sender, c->sent, c->sender, c->sent, static_cast<int>(load.text_bytes - mark_bytes), text_rest + shift);
     c->stamps[c->sent & (stamps_max - 1)] = {stamp_ns, load.into, at};
     conn_frame(c, 1, text, static_cast<size_t>(n));
     c->sent++;
@@ -318,7 +320,10 @@ void conn_start(Conn *c) {
 
 // Words that people use, drawn in a fixed way, so that texts compress as theirs do.
 void text_make() {
-    run_tag = static_cast<unsigned>(now_ns() >> 20) & 0xffffff;
+    run_tag = static_cast<unsigned>(getpid()) & 0xffff;
+    timespec wall = {};
+    clock_gettime(CLOCK_REALTIME, &wall);
+    wall_ms = static_cast<uint64_t>(wall.tv_sec) * 1000 + static_cast<uint64_t>(wall.tv_nsec) / 1'000'000 - now_ns() / 1'000'000;
     constexpr const char *words[] = {"and", "the", "some", "words", "as", "people", "write", "them", "in", "a", "chat", "we", "meet",
         "at", "school", "tomorrow", "morning", "who", "brings", "bread", "is", "there", "anybody", "on", "this", "boat", "yes", "no",
         "later", "the", "weather", "looks", "good", "from", "here", "wind", "comes", "round", "to", "west", "bring", "your", "notes",
