@@ -18,6 +18,7 @@ Hub *sockets_hub;
 Socket **sockets_all;
 uint32_t sockets_all_count;
 SocketList sockets_crowded;
+bool sockets_take_turns;
 static SocketOptions options;
 static uint32_t all_capacity;
 
@@ -92,11 +93,12 @@ void sockets_start(Hub *h, const SocketOptions &o) {
 
 uint32_t sockets_count() { return sockets_all_count; }
 
-// Back-pressure: who does not take the answers is not read, and answers that the store still owes count as queued.
+// Back-pressure: who does not take the answers is not read, and answers that the store still owes count as queued. While the store has too much to do, who writes
+// waits for room.
 void socket_update_pause(Socket *s) {
     bool full = conn_private_bytes(s->conn) > private_queue_pause_bytes || s->asked_bytes > asked_bytes_max;
-    if (!s->crowded && s->asked_bytes && store_is_crowded(sockets_hub->store)) {
-        s->crowded = true;
+    if (!s->crowded && s->asked_bytes && !s->share_left && (sockets_take_turns || store_is_crowded(sockets_hub->store))) {
+        s->crowded = sockets_take_turns = true;
         socket_list_add(sockets_crowded, s->id);
     }
     bool unwelcomed = s->reader.state == ReaderState::starting; // `welcome` is the first frame, always
@@ -323,6 +325,7 @@ void socket_text(Conn *c, std::string_view message) {
     // Counted before: with a full queue the decision comes at once.
     uint32_t owed = err == Err::ok && is_write(q.kind) ? answer_bytes(s, q.kind, message) : 0;
     s->asked_bytes += owed;
+    if (owed && s->share_left) s->share_left--;
     if (err == Err::ok) err = handle(s, q, owed, now, &retry_after_s);
     if (!socket_of(id)) return; // the answer did not fit: it has been closed
     if (err != Err::ok) {

@@ -16,8 +16,9 @@ struct Socket {
     bool dirty : 1;             // in `dirty_list`
     bool history_asked : 1;     // one page at a time; meanwhile it is not read
     bool slowed : 1;            // over the request rate; meanwhile it is not read
-    bool crowded : 1;           // in `crowded_list`: the store has too much to do; meanwhile it is not read
+    bool crowded : 1;           // in sockets_crowded: the store has too much to do; meanwhile it is not read
     bool newcomer : 1;          // went live a moment ago: has its turn behind the others
+    uint8_t share_left;         // writes that it may bring before it waits in sockets_crowded (again)
     Reader reader;
 };
 static_assert(sizeof(Socket) <= 104, "a fan-out to thousands looks at each of them: every 16 bytes more are a quarter of a cache line, and 160 KB of 10,000 sockets");
@@ -30,7 +31,8 @@ struct SocketList {
 extern Hub *sockets_hub;
 extern Socket **sockets_all;            // in no order
 extern uint32_t sockets_all_count;
-extern SocketList sockets_crowded;      // those that wait until the store has less to do
+extern SocketList sockets_crowded;      // those that wait until the store has less to do, the longest first
+extern bool sockets_take_turns;         // some wait there, or were heard from there in the last turn
 
 Socket *socket_of(ConnId id);
 void socket_list_add(SocketList &list, ConnId id);

@@ -108,14 +108,25 @@ static void serve(Socket *s) {
     if (socket_of(id)) socket_update_pause(s);
 }
 
+// Those who have waited longest are heard, each with its share: so many at a time that all of them find room. If the first could take it all, it would be the first
+// again the next time, with its answers, and others would wait for ever.
 static void hear_the_crowd() {
-    for (uint32_t i = 0; i < sockets_crowded.count; i++) {
+    constexpr uint32_t heard_max = 64;
+    constexpr uint8_t share = 32;
+    static_assert(heard_max * share <= write_queue_max - write_queue_crowded);
+    if (store_is_crowded(sockets_hub->store)) return;
+    uint32_t heard = sockets_crowded.count < heard_max ? sockets_crowded.count : heard_max;
+    for (uint32_t i = 0; i < heard; i++) {
         Socket *s = socket_of(sockets_crowded.ids[i]);
         if (!s) continue;
         s->crowded = false;
+        s->share_left = share;
         socket_mark_dirty(s);
     }
-    sockets_crowded.count = 0;
+    sockets_take_turns = heard > 0;
+    if (!heard) return;
+    sockets_crowded.count -= heard;
+    memmove(sockets_crowded.ids, sockets_crowded.ids + heard, sockets_crowded.count * sizeof *sockets_crowded.ids);
 }
 
 // Who wrote has its acknowledgement before the others have the news, and so writes again before they all have it: what comes is one batch, not the most of one
@@ -193,7 +204,7 @@ static void settle(ConnId id) {
 
 void sockets_turn(bool to_all) {
     static uint64_t share_us; // what newcomers may take of a turn: as much as those who were there took, or all when nobody was
-    if (sockets_crowded.count && !store_is_crowded(sockets_hub->store)) hear_the_crowd();
+    if (sockets_take_turns) hear_the_crowd();
     newcomers_settle(clock_ms(), settle);
     uint32_t marked = dirty_list.count; // before anybody is served
     if (ring_seen != sockets_hub->ring.head) {
@@ -217,4 +228,7 @@ void sockets_turn(bool to_all) {
     }
 }
 
-bool sockets_want_turn() { return dirty_list.count > 0 || behind > 0 || ring_seen != sockets_hub->ring.head || newcomers_wait(); }
+bool sockets_want_turn() {
+    return dirty_list.count > 0 || behind > 0 || ring_seen != sockets_hub->ring.head || newcomers_wait() ||
+        (sockets_take_turns && !store_is_crowded(sockets_hub->store));
+}

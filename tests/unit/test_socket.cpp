@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "store/state.h"
 #include "web/newcomers.h"
 #include "web/socket_internal.h"
 
@@ -351,6 +352,40 @@ static void who_does_not_take_answers_is_not_heard(void **) {
     until([&] { return count_of(a, "pong") == 2000; }, "pongs");
 }
 
+// While the store has too much to do nobody is read who writes; then each is heard with a share, not the first with all that it has.
+static void who_waits_for_the_store_takes_turns(void **) {
+    constexpr int each = 100;
+    Tab *writers[3] = {&a_tab(), &a_tab(), &a_tab()}, &reader = a_tab();
+    for (Tab *t : writers) online(*t, tokens[0]);
+    online(reader, tokens[1]);
+    hub.options.message_rate = hub.options.request_rate = {};
+    world.s->waiting += write_queue_crowded;
+    for (int w = 0; w < 3; w++) {
+        ScopedBuf frames;
+        for (int i = 0; i < each; i++) {
+            char text[80];
+            snprintf(text, sizeof text, R"({"type":"message","text":"of %c","nonce":"%c%d"})", 'a' + w, 'a' + w, i);
+            put_frame(frames, 0x81, text);
+        }
+        feed(*writers[w], buf_view(frames));
+    }
+    // One of each, which was at hand before it was known.
+    until([&] { return count_of(reader, "\"text\":\"of ") == 3; }, "the first of each");
+    for (int i = 0; i < 5; i++) turn();
+    assert_int_equal(count_of(reader, "\"text\":\"of "), 3);
+    world.s->waiting -= write_queue_crowded;
+    until([&] { return count_of(reader, "\"text\":\"of ") == 3 * each; }, "all messages");
+    int run = 0, longest = 0;
+    char last = 0;
+    std::string_view all = buf_view(reader.sent);
+    for (size_t at = 0; (at = all.find("\"text\":\"of ", at)) != all.npos; at += 12) {
+        run = all[at + 11] == last ? run + 1 : 1;
+        last = all[at + 11];
+        if (run > longest) longest = run;
+    }
+    check(longest <= each / 3, "%d messages of one in a row", longest);
+}
+
 // --- the order in which a turn serves
 
 // As if they had been here for a while (test_newcomers.cpp has who has just come).
@@ -551,6 +586,7 @@ int main() {
         test(when_the_store_is_opened_anew_nothing_is_left_hanging),
         test(frames_behind_a_full_kernel_come_without_further_news),
         test(who_does_not_take_answers_is_not_heard),
+        test(who_waits_for_the_store_takes_turns),
         test(each_is_the_first_in_its_turn),
         test(writers_are_served_first),
         cmocka_unit_test_setup_teardown(nobody_is_passed_over, setup_one_by_one, teardown),
