@@ -41,6 +41,7 @@ constexpr int page_places = 112; // both, and a copy being made
 constexpr int page_header_max = 512;
 constexpr int lookaside_bytes = 640, lookaside_count = 50; // a cursor is 500 to 600 bytes
 constexpr int heap_bytes = 2 * 1024 * 1024;
+constexpr unsigned sort_pages = 64; // what is sorted beyond these goes to a file (an index made by a schema step); SQLite's 250 do not fit into that heap
 alignas(16) static char page_memory[page_places * (db_page_bytes + page_header_max)];
 alignas(16) static char heap_memory[heap_bytes];
 
@@ -121,6 +122,7 @@ void db_start(bool bounded) {
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0); // the writer has some (db_open); readers can do without
     sqlite3_config(SQLITE_CONFIG_LOG, sqlite_log, nullptr);
     if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);
+    sqlite3_config(SQLITE_CONFIG_PMASZ, sort_pages);
     give_pages_places();
     sqlite3_initialize();
     pages_mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);

@@ -53,6 +53,26 @@ int db_schema_version(const char *schema) {
     return known;
 }
 
+static void folder_of(const char *path, char folder[PATH_MAX]) {
+    snprintf(folder, PATH_MAX, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = 0;
+    else snprintf(folder, PATH_MAX, ".");
+}
+
+// What a step sorts for an index is larger than SQLite's memory: it goes to a file without a name beside the database.
+static bool steps_run_sorting_in_files(Db &db, const char *path, const char *schema, int first, int last, Buf *error) {
+    char folder[PATH_MAX];
+    folder_of(path, folder);
+    sqlite3_temp_directory = sqlite3_mprintf("%s", folder);
+    db_exec(db, "PRAGMA temp_store = FILE");
+    bool is_done = steps_run(db, schema, first, last, error);
+    db_exec(db, "PRAGMA temp_store = DEFAULT");
+    sqlite3_free(sqlite3_temp_directory);
+    sqlite3_temp_directory = nullptr;
+    return is_done;
+}
+
 static void copy_name(char out[PATH_MAX], const char *path, int step) { snprintf(out, PATH_MAX, "%s.before-%d", path, step); }
 
 // A copy made now is kept, and the one before it.
@@ -91,7 +111,8 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
     }
     int first = (int)version + 1;
     if (first > known) return true;
-    return (is_new || copy_before(db, path, first, error)) && steps_run(db, schema, first, known, error);
+    if (is_new) return steps_run(db, schema, first, known, error);
+    return copy_before(db, path, first, error) && steps_run_sorting_in_files(db, path, schema, first, known, error);
 }
 
 // --- copies
@@ -107,10 +128,7 @@ static bool sync_path(const char *path, int flags) {
 
 bool db_sync_folder_of(const char *path) {
     char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (!slash) return sync_path(".", O_RDONLY | O_DIRECTORY);
-    slash[slash == folder] = 0;
+    folder_of(path, folder);
     return sync_path(folder, O_RDONLY | O_DIRECTORY);
 }
 

@@ -111,9 +111,7 @@ static void serve(Socket *s) {
 // Those who have waited longest are heard, each with its share: so many at a time that all of them find room. If the first could take it all, it would be the first
 // again the next time, with its answers, and others would wait for ever.
 static void hear_the_crowd() {
-    constexpr uint32_t heard_max = 64;
-    constexpr uint8_t share = 32;
-    static_assert(heard_max * share <= write_queue_max - write_queue_crowded);
+    constexpr uint32_t room = write_queue_max - write_queue_crowded, share = room < 32 ? 1 : 32, heard_max = room / share;
     if (store_is_crowded(sockets_hub->store)) return;
     uint32_t heard = sockets_crowded.count < heard_max ? sockets_crowded.count : heard_max;
     for (uint32_t i = 0; i < heard; i++) {

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include "base/embedded.h"
 #include "store/db.h"
 #include "store/state.h"
 
@@ -251,6 +252,25 @@ static void steps_run_once_and_after_a_copy(void **) {
     assert_false(exists("new.db.before-2"));
 }
 
+// Memory is bounded, and what is sorted for an index is not.
+static void an_index_larger_than_memory_is_made(void **) {
+    ScopedBuf error, first;
+    std::string_view all = embedded_schema;
+    buf_add(first, all.substr(0, all.find("\n-- migration 2\n")));
+    buf_add_char(first, 0);
+    assert_true(migrate("m.db", first.data, &error));
+    char path[256];
+    world_path(world, "m.db", path);
+    Db db;
+    assert_true(db_open(db, path, DbMode::write, &error));
+    assert_true(db_exec(db, "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 60000) INSERT INTO messages (id, rev, room, sender, time, reply, nonce, text) "
+                            "SELECT i, i, 1, i % 20, i, 0, CAST(printf('%08x-%d', i * 2654435761 % 4294967296, i) AS BLOB), 'text' FROM n"));
+    db_close(db, true);
+    check(migrate("m.db", embedded_schema, &error), "%s", error.data);
+    assert_int_equal(value_in("m.db", "SELECT count(*) FROM messages INDEXED BY messages_nonce WHERE nonce IS NOT NULL"), 59999);
+    assert_int_equal(value_in("m.db", "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0);
+}
+
 static void a_step_that_fails_changes_nothing(void **) {
     ScopedBuf error;
     assert_true(migrate("m.db", one_step, &error));
@@ -359,6 +379,7 @@ int main() {
         in_world(nobody_need_be_at_work_for_a_backup),
         in_world(the_check_finds_what_is_wrong),
         in_world(steps_run_once_and_after_a_copy),
+        in_world(an_index_larger_than_memory_is_made),
         in_world(a_step_that_fails_changes_nothing),
         in_world(copies_before_a_step_do_not_pile_up),
         in_world(a_newer_database_is_refused),
