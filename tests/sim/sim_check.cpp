@@ -382,6 +382,7 @@ void check_probe(const Client *c) {
             for (uint32_t i = 0; i < row.mentions_count; i++) mentions += row.mentions[i] == user->id;
         }
         if (unread > unread_max) unread = unread_max;
+        if (mentions > unread_max) mentions = unread_max; // each is counted that far
         own(k.unread == unread && k.mentions == mentions, "room %lld: %u unread, %u mentions; welcome says %u and %u", (long long)m->room->id, unread, mentions, k.unread, k.mentions);
         own(k.marks[c->person] == m->seen, "room %lld: seen up to %lld, welcome says %lld", (long long)m->room->id, (long long)m->seen, (long long)k.marks[c->person]);
         bool is_small = m->room->members_count <= seen_detail_members_max;
