@@ -123,7 +123,7 @@ define library
 $(LIBS_DIR)/$(4): $$($(2):$(S)/%.c=$(LIBS_DIR)/obj/%.o)
 	@rm -f $$@
 	@$$(AR) rcsD $$@ $$^
-$$($(2):$(S)/%.c=$(LIBS_DIR)/obj/%.o): $(LIBS_DIR)/obj/%.o: $(S)/%.c $(LIBS_DIR)/ready tools/release.mk
+$$($(2):$(S)/%.c=$(LIBS_DIR)/obj/%.o): $(LIBS_DIR)/obj/%.o: $(S)/%.c $(LIBS_DIR)/ready tools/release.mk Makefile
 	@mkdir -p $$(@D)
 	@$$(CC) $$(LIB_CFLAGS) $$($(3)) -c -o $$@ $$<
 endef
