@@ -4,7 +4,9 @@
 // text costs no more than its length.
 import { h } from './dom.js';
 
-const FENCE = /^\s{0,3}```/;
+const FENCE = /^\s{0,3}```\s*$/;
+const FENCE_OF = /^\s{0,3}```[\w+#.-]+\s*$/;  // with a language, which is not shown
+const TICKS = /`+/y;
 const BULLET = /^\s{0,3}[-*•]\s+(.*)$/;
 const NUMBER = /^\s{0,3}(\d{1,9})[.)]\s+(.*)$/;
 const QUOTE = /^\s{0,3}>\s?(.*)$/;
@@ -17,11 +19,13 @@ const WORD = /[\p{L}\p{N}_]/u;
 // who(name) tells whether an @name is a person here: null, {username} or {username, you: true}.
 export function blocks(text, who) {
   const lines = text.split('\n');
+  // With a language only before some code: else it may be all that was said.
+  const opens = (i) => FENCE.test(lines[i]) || (FENCE_OF.test(lines[i]) && i + 1 < lines.length && !FENCE.test(lines[i + 1]));
   const out = [];
   let i = 0;
   while (i < lines.length) {
     if (!lines[i].trim()) { i++; continue; }
-    if (FENCE.test(lines[i])) {
+    if (opens(i)) {
       let end = i + 1;
       while (end < lines.length && !FENCE.test(lines[end])) end++;
       out.push(h('pre', { tabindex: 0, role: 'group', 'aria-label': 'Code', dir: 'ltr' },
@@ -39,7 +43,7 @@ export function blocks(text, who) {
       out.push(list);
     } else {
       const para = [];
-      while (i < lines.length && lines[i].trim() && !FENCE.test(lines[i]) && !QUOTE.test(lines[i]) &&
+      while (i < lines.length && lines[i].trim() && !opens(i) && !QUOTE.test(lines[i]) &&
              !BULLET.test(lines[i]) && !NUMBER.test(lines[i])) para.push(lines[i++]);
       out.push(h('p', { dir: 'auto' }, breaks(para, who)));
     }
@@ -60,20 +64,24 @@ export function inline(s, who, depth = 0) {
   const ends = (mark, from) => {
     if (closed[mark]) return -1;
     let at = s.indexOf(mark, from);
-    while (at >= 0 && mark !== '`' && /\s/.test(s[at - 1])) at = s.indexOf(mark, at + mark.length);
+    while (at >= 0 && mark[0] !== '`' && /\s/.test(s[at - 1])) at = s.indexOf(mark, at + mark.length);
     if (at < 0) closed[mark] = true;
     return at;
   };
   for (let i = 0; i < s.length;) {
     const c = s[i];
     if (c === '`') {
-      const end = ends('`', i + 1);
-      if (end > i + 1) {
+      TICKS.lastIndex = i;
+      const mark = TICKS.exec(s)[0], from = i + mark.length, end = ends(mark, from);
+      if (end > 0) {
         flush();
-        out.push(h('code', { dir: 'ltr' }, s.slice(i + 1, end)));
-        i = end + 1;
-        continue;
+        out.push(h('code', { dir: 'ltr' }, s.slice(from, end)));
+        i = end + mark.length;
+      } else {
+        plain += mark;
+        i = from;
       }
+      continue;
     } else if ((c === 'h' || c === 'H') && !WORD.test(s[i - 1] || ' ')) {
       URL_AT.lastIndex = i;
       const m = URL_AT.exec(s);
