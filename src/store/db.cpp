@@ -35,7 +35,7 @@ static const char *sql_text(Sql sql) { return reinterpret_cast<const char *>(&sq
 
 // Pages have places of their own: from the heap each would take 8 KiB, since that heap gives powers of two and a page is 4 KiB and a header. SQLite's own list of
 // places (SQLITE_CONFIG_PAGECACHE) would touch all of them at once, half a megabyte and a quarter of a millisecond of each start; these are touched when first used.
-constexpr int pages_writer = 64; // the index of nonces is hit at random; more pages than these save little, since the kernel has the rest
+constexpr int pages_writer = 64; // an index of nonces at random is hit all over; more pages than these save little, since the kernel has the rest
 constexpr int pages_reader = 32;
 constexpr int page_places = 112; // both, and a copy being made
 constexpr int page_header_max = 512;

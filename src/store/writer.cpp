@@ -269,7 +269,7 @@ static void job_done(Job *job) { batch_finish(store_of(job)); }
 
 // --- the queue
 
-// In pages: what the log may still grow by. A message changes a page of its sender's nonces and shares the others, and its text may take pages of its own.
+// In pages: what the log may still grow by. A message changes a page of nonces of its own where they are at random, and shares the others; its text may take pages of its own.
 static uint32_t batch_room(const Store *s) {
     constexpr uint32_t least = 64;
     return s->wal_frames + least < log_frames_max ? log_frames_max - s->wal_frames : least;
