@@ -186,6 +186,12 @@ static void set_connections_max(NetOptions *no, uint32_t wanted) {
              no->connections_max);
 }
 
+static bool port_was_asked_before(uint32_t which) {
+    for (uint32_t i = 0; i < which; i++)
+        if (!options->listen[i].unix_path[0] && options->listen[i].port_asked == options->listen[which].port_asked) return true;
+    return false;
+}
+
 static bool start_net(Buf *error) {
     NetOptions no;
     set_connections_max(&no, options->max_sockets + 512);
@@ -212,8 +218,8 @@ static bool start_net(Buf *error) {
                 buf_printf(*error, "a server is already running on %s", options->data);
                 return false;
             }
-            buf_printf(*error, "cannot listen on %.*s: %s%s", static_cast<int>(place.len), place.data, uv_strerror(failed),
-                       failed == UV_EADDRINUSE ? " (another server is there; choose another port with --listen)" : "");
+            const char *hint = port_was_asked_before(i) ? " (by another server, or by the --listen before: [::] takes IPv4 too)" : " (another server is there; choose another port with --listen)";
+            buf_printf(*error, "cannot listen on %.*s: %s%s", static_cast<int>(place.len), place.data, uv_strerror(failed), failed == UV_EADDRINUSE ? hint : "");
             return false;
         }
         where->port = port;

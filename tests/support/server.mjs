@@ -4,6 +4,7 @@
 
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -39,6 +40,14 @@ export function temporary(prefix = 'chatterbox-test-') {
   directories.add(dir)
   return dir
 }
+
+/** A port that was free a moment ago, for who cannot read which one was taken or needs the same twice. */
+export const freePort = () => new Promise(done => {
+  const probe = createServer().listen(0, '127.0.0.1', () => {
+    const { port } = probe.address()
+    probe.close(() => done(port))
+  })
+})
 
 /** Runs a program to its end: `{code, signal, stdout, stderr}`. */
 export function runProgram(program, args, { stdin = '', env = {}, cwd, timeout = 20_000 } = {}) {

@@ -6,7 +6,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, wr
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { PASSWORD, call, http, login, online, refused, register, wholeRoom } from '../support/client.mjs'
-import { cli, startServer, temporary } from '../support/server.mjs'
+import { cli, freePort, startServer, temporary } from '../support/server.mjs'
 import { eventually, test } from '../support/suite.mjs'
 
 const server = await startServer()
@@ -288,7 +288,13 @@ test('an address that is taken is a clear line, not a crash', async () => {
   const { code, stderr } = await cli(['serve', '--listen', `127.0.0.1:${server.port}`, '--data', join(temporary(), 'd')])
   assert.ok(code !== 0 && code !== null, `exit ${code}`)
   assert.match(stderr, /in use|EADDRINUSE/i)
+  assert.match(stderr, /another server is there/)
   assert.ok(stderr.includes(String(server.port)))
+  // Both of them: the second is the first one's already.
+  const port = await freePort()
+  const twice = await cli(['serve', '--listen', `127.0.0.1:${port}`, '--listen', `[::]:${port}`, '--data', join(temporary(), 'd')])
+  assert.equal(twice.code, 1)
+  assert.match(twice.stderr, /or by the --listen before: \[::\] takes IPv4 too/)
 })
 
 test('what is no database is refused and left as it is', async () => {

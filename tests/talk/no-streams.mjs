@@ -2,20 +2,11 @@
 // the log would be written into a pipe of the loop or to a client.
 
 import { test, eventually, sleep } from '../support/suite.mjs'
-import { binary, temporary } from '../support/server.mjs'
+import { binary, freePort, temporary } from '../support/server.mjs'
 import { http } from '../support/client.mjs'
 import { spawn } from 'node:child_process'
 import { existsSync, readlinkSync } from 'node:fs'
-import { createServer } from 'node:net'
 import assert from 'node:assert/strict'
-
-// Nobody can read which port it took, so one that was free a moment ago.
-const freePort = () => new Promise(done => {
-  const probe = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = probe.address()
-    probe.close(() => done(port))
-  })
-})
 
 test('it serves, reloads and stops with no standard streams', async () => {
   const port = await freePort(), data = `${temporary()}/data`
