@@ -61,13 +61,14 @@ function giveBack(node) {
   node.focus({ preventScroll: true });
 }
 
-// A question with one way to go on. Resolves to true if that way was taken.
-export function confirm(title, text, yes) {
+// A question with one way to go on. Resolves to true if that way was taken. opened: is given what closes it without an answer.
+export function confirm(title, text, yes, opened) {
   return new Promise((resolve) => {
     let answer = false;
     const go = h('button', { type: 'button', class: 'btn bad', autofocus: true, onclick: () => { answer = true; d.close(); } }, yes);
     const no = h('button', { type: 'button', class: 'btn', onclick: () => d.close() }, 'Cancel');
     const d = modal(title, h('div', { class: 'in' }, text), { actions: [no, go], closed: () => resolve(answer) });
+    if (opened) opened(d.close);
   });
 }
 

@@ -77,9 +77,9 @@ export async function find() {
   } catch (error) { fill(body, alertBox(sentence(error))); }
 }
 
-// All about a room goes with the room.
+// All about a room goes with the room, the question whether to leave it first.
 let shown = null;
-on('left', (r) => { if (shown && shown.id === r.id) shown.close(); });
+on('left', (r) => { if (shown && shown.id === r.id) for (const close of [shown.unask, shown.close]) if (close) close(); });
 
 export function about() {
   const r = room();
@@ -108,7 +108,7 @@ export function about() {
     }, ''));
     parts.push(people, h('section', null, h('div', { class: 'row wrap' },
       button('Leave room', async () => {
-        if (!(await confirm(`Leave ${r.name}?`, r.private ? 'You will not see it any more until somebody in it invites you again.' : 'Its messages go from this page. You can join again.', 'Leave'))) return;
+        if (!(await confirm(`Leave ${r.name}?`, r.private ? 'You will not see it any more until somebody in it invites you again.' : 'Its messages go from this page. You can join again.', 'Leave', (close) => { shown.unask = close; }))) return;
         r.leaving = true;       // by one's own hand in this tab: nobody has to tell us
         try { await call('DELETE', `/api/rooms/${r.id}/members/${encodeURIComponent(state.me.username)}`); d.close(); } catch (error) { r.leaving = false; fail(error); }
       }, 'bad'),

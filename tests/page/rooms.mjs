@@ -258,6 +258,8 @@ test('a private room shows to its members alone; an invitation opens it', async 
   await link(carol, 'Station leads').click()
   await carol.getByRole('button', { name: 'About this room' }).click()
   await carol.getByRole('dialog', { name: 'Station leads', exact: true }).waitFor()
+  await carol.getByRole('button', { name: 'Leave room' }).click()
+  await carol.getByRole('dialog', { name: 'Leave Station leads?' }).waitFor()
   await dialog.getByRole('button', { name: 'Remove carol' }).click()
   await told.getByRole('button', { name: 'Go on' }).click()
   await told.waitFor({ state: 'detached' })
