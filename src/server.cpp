@@ -204,7 +204,7 @@ static bool start_net(Buf *error) {
     no.ping_idle_ms = options->ping_idle * 1000;
     no.silent_ms_max = options->silent_max * 1000;
     no.stuck_ms_max = options->stuck_max * 1000;
-    net_start(&loop, no, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed});
+    net_start(&loop, no, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed, .malformed = api_malformed});
     ws_set_deflate(options->deflate);
     api_start(&hub);
     sockets_start(&hub, {.sockets_max = options->max_sockets, .sockets_per_user_max = options->max_sockets_per_user});

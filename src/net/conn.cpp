@@ -177,6 +177,10 @@ void conn_tell_closed(Conn *c) {
     c->owner = nullptr;
 }
 
+void conn_tell_malformed(const Conn *c, const char *why) {
+    if (net.handlers.malformed != nullptr) net.handlers.malformed(c, why);
+}
+
 void conn_end(Conn *c) {
     if (c->state == ConnState::gone) return;
     bool was_socket = c->state == ConnState::socket;

@@ -30,6 +30,7 @@ struct NetHandlers {
     void (*frame)(Conn *c) = nullptr;                    // a frame of a WebSocket that brings no message: a ping, a pong, a part of a message before its last
     void (*writable)(Conn *c);                           // what was under way has left: more may be flushed
     void (*closed)(Conn *c);                             // a WebSocket is gone, whoever closed it; called once, then conn_owner is void
+    void (*malformed)(const Conn *c, const char *why) = nullptr; // what came broke the rules of HTTP or of WebSockets, a limit or a deadline, and the connection ends
 };
 
 struct NetOptions {

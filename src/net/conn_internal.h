@@ -143,6 +143,7 @@ void conn_end(Conn *c);                    // gone, telling `closed` when it was
 void conn_end_soon(Conn *c);               // the same at the next turn: for faults met while others hold the pointer
 void conn_resume_soon(Conn *c);            // conn_resume at the next turn
 void conn_tell_closed(Conn *c);
+void conn_tell_malformed(const Conn *c, const char *why); // `why`: a literal of ours
 Conn *conn_for_test(const Address &peer, Buf *sent); // a connection without a socket
 void conn_work();                                    // what was put off to the next turn
 void net_work_soon();                                // conn_work at the next turn

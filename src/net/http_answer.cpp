@@ -164,6 +164,7 @@ void http_respond_error(HttpRequest *r, Err err, const char *sentence, uint32_t 
 
 void http_fail(Conn *c, Err err, const char *sentence) {
     metric_add(Metric::http_bad_requests);
+    conn_tell_malformed(c, sentence != nullptr ? sentence : err_info(err).message);
     if (c->out != nullptr) return conn_end_soon(c);
     send_error(c, http_request_of(c), err, sentence, {}, true);
 }

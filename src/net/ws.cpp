@@ -288,10 +288,11 @@ void reading_ended(Conn *c, WsIn *in) {
         return;
     }
     if (c->state != ConnState::socket) return;
-    if (in->fail != 0) return close_with(c, in->fail, in->fail_reason, true);
-    if (in->peer_closed) return close_with(c, in->peer_code, {}, true);
-    uint16_t code = code_of_wslay(in);
-    close_with(c, code, sentence_of(code), true);
+    if (in->fail == 0 && in->peer_closed) return close_with(c, in->peer_code, {}, true);
+    uint16_t code = in->fail != 0 ? in->fail : code_of_wslay(in);
+    const char *reason = in->fail != 0 ? in->fail_reason : sentence_of(code);
+    if (code != 1013) conn_tell_malformed(c, reason); // that one is our fault
+    close_with(c, code, reason, true);
 }
 
 } // namespace

@@ -268,16 +268,17 @@ static bool origin_allowed(const HttpRequest *r, bool by_cookie) {
     return !by_cookie || http_header(r, "sec-fetch-site") == "same-origin";
 }
 
-static void dispatch(HttpRequest *r);
+static void dispatch(HttpRequest *r, bool again);
 
 static void heard_again(ConnId id) {
     HttpRequest *r = http_pending(id);
     if (!r) return; // there was no memory for it
     http_put_off(r, false);
-    dispatch(r);
+    dispatch(r, true);
 }
 
-static void dispatch(HttpRequest *r) {
+// again: it was over the rate and has waited.
+static void dispatch(HttpRequest *r, bool again) {
     Call call = {.r = r, .session = nullptr, .user = nullptr, .by_cookie = false, .body = {}, .id = 0, .name = {}};
     if (!r->host_ok && r->path != "/healthz") return answer_error(&call, Err::bad_host);
     const Route *route = find_route(&call);
@@ -291,6 +292,7 @@ static void dispatch(HttpRequest *r) {
         uint64_t now = clock_ms();
         if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) {
             http_put_off(r, true);
+            if (!again) audit(Audit::over_the_rate, r->client, call.user->name, "requests");
             return delay_until(r->id, now + wait, heard_again);
         }
         session_touch(call.session);
@@ -312,9 +314,11 @@ static void dispatch(HttpRequest *r) {
     route->handler(&call);
 }
 
+void api_malformed(const Conn *c, const char *why) { audit(Audit::malformed, conn_peer(c), {}, "%s", why); }
+
 void api_request(HttpRequest *r) {
     metric_add(Metric::http_requests);
-    dispatch(r);
+    dispatch(r, false);
 }
 
 void api_start(Hub *h) { web_hub = h; }

@@ -20,6 +20,8 @@ struct Call {
 void api_start(Hub *h);
 // The net's handler for every request: pages, assets, API, handshakes.
 void api_request(HttpRequest *r);
+// And for what is none, or breaks the rules of a WebSocket: a line in the log.
+void api_malformed(const Conn *c, const char *why);
 // A session has been used, by a request or over its socket. Written at most once an hour: it decides over days. One that has become too old
 // ends within that hour, and its sockets with it.
 void session_touch(Session *session);

@@ -33,6 +33,8 @@ static const struct {
     {LogLevel::info, 3, "token refused"},
     {LogLevel::warn, 3, "forbidden"},
     {LogLevel::warn, 3, "frames refused"},
+    {LogLevel::info, 3, "malformed"},
+    {LogLevel::info, 3, "over the rate"},
     {LogLevel::warn, 20, "blocked by stop words"},
     {LogLevel::info, all, "command"},
 };

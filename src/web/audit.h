@@ -21,6 +21,8 @@ enum class Audit : uint8_t {
     token_refused,        // one that names no live session: most often of one that has ended
     forbidden,            // for want of a right; also what was hidden from who asked
     frames_refused,       // so many in a row that the socket was closed
+    malformed,            // it broke the rules of HTTP or of WebSockets, a limit or a deadline; behind a proxy the address is the proxy's
+    over_the_rate,        // it is heard later, or told to come again
     stop_words,           // they have blocked somebody
     command,              // of the command line, through the control socket
     count

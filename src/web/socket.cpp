@@ -262,6 +262,7 @@ static Err handle(Socket *s, const Request &q, uint32_t owed, uint64_t now_ms, u
     if (is_write(q.kind)) {
         if (uint32_t wait = bucket_take(user->messages, sockets_hub->options.message_rate, now_ms)) {
             *retry_after_s = (wait + 999) / 1000;
+            audit(Audit::over_the_rate, conn_peer(s->conn), user->name, "messages");
             return Err::rate_limited;
         }
     }
@@ -300,6 +301,7 @@ static void count_frame(Socket *s, uint64_t now) {
     uint32_t wait = bucket_take(s->reader.user->requests, sockets_hub->options.request_rate, now);
     if (!wait) return;
     s->slowed = true;
+    audit(Audit::over_the_rate, conn_peer(s->conn), s->reader.user->name, "frames");
     delay_until(s->id, now + wait, hear_again);
 }
 

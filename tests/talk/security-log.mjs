@@ -3,7 +3,7 @@
 // of written down; and no password, token, query or text is ever there.
 
 import assert from 'node:assert/strict'
-import { PASSWORD, call, http, online, register, wsRefused } from '../support/client.mjs'
+import { PASSWORD, call, http, online, raw, register, wsRefused } from '../support/client.mjs'
 import { startServer } from '../support/server.mjs'
 import { eventually, test } from '../support/suite.mjs'
 
@@ -152,6 +152,41 @@ for (const format of ['text', 'json']) {
     assert.equal(events(server).length, server.seen, 'nothing was left out')
   }, { timeout: 30_000 })
 }
+
+test('what is malformed or over a rate is told, and a flood of it counted', async () => {
+  const server = await startServer({ args: [...PROXIED, '--message-rate', '2/1', '--request-rate', '20/50'] })
+  const alice = await register(server, 'alice'), bob = await register(server, 'bob')
+  server.seen = events(server).length
+  await raw(server, 'zyzzyva\r\n\r\n')
+  await logged(server, 'info', /^security: malformed: - from 127\.0\.0\.1: \w.*\.$/)
+  const socket = (address, who = alice) => online(server, who, { headers: from(address) })
+  const a = await socket('203.0.113.1')
+  a.sendFrame('zyzzyva', { mask: false })
+  await a.expectClose(1002)
+  await logged(server, 'info', 'malformed: - from 203.0.113.1: protocol error')
+  const b = await socket('203.0.113.2')
+  b.sendFrame(Buffer.from([0xff]))
+  await b.expectClose(1007)
+  await logged(server, 'info', 'malformed: - from 203.0.113.2: not UTF-8')
+  const c = await socket('203.0.113.3')
+  for (let i = 0; i < 3; i++) c.send({ type: 'message', text: 'zyzzyva' })
+  await logged(server, 'info', 'over the rate: alice from 203.0.113.3: messages')
+  await c.close()
+  const gets = Array.from({ length: 60 }, () => http(server, 'GET', '/api/me', { token: bob.token, headers: from('203.0.113.4') }))
+  for (const { status } of await Promise.all(gets)) assert.equal(status, 200)
+  const d = await socket('203.0.113.5', bob)
+  for (let i = 0; i < 60; i++) d.send({ type: 'ping' })
+  await eventually('all are heard', () => d.waiting('pong').length === 60)
+  for (const what of ['203.0.113.4: requests', '203.0.113.5: frames']) assert.ok(events(server).some(e => e.message === `security: over the rate: bob from ${what}`), what)
+  await server.stop()
+  for (const address of ['203.0.113.4', '203.0.113.5']) {
+    const told = events(server).filter(e => e.message.includes(address))
+    assert.equal(told.length, 4, 'three lines and a sum')
+    const [, more] = /^security: over the rate: (\d+) more from 203\.0\.113\.\d within a minute$/.exec(told[3].message)
+    assert.ok(more <= 58, `each once, however often it had to wait: ${more}`)
+  }
+  for (const line of server.errors) assert.ok(!line.includes('zyzzyva'), line)
+})
 
 test('500 wrong logins are a few lines and a sum, and a good one among them is told', async () => {
   const server = await startServer({ args: [...PROXIED, '--login-rate', '5'] })

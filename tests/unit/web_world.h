@@ -77,7 +77,7 @@ inline void begin(const SocketOptions &sockets = {}, const HubOptions &options =
     HubHooks hooks = {.session_ended = session_ended, .user_blocked = user_blocked};
     RingFraming framing = {.header = ring_header, .deflate = ws_encode_deflated};
     assert_true(hub_start(&hub, world.s, framing, options, hooks, words_parse("hate\n", &error)));
-    net_start(&world.loop, {}, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed});
+    net_start(&world.loop, {}, {.request = api_request, .text = socket_text, .frame = socket_frame, .writable = socket_writable, .closed = socket_closed, .malformed = api_malformed});
     api_start(&hub);
     sockets_start(&hub, sockets);
     alice = sign_up("alice");
