@@ -81,4 +81,8 @@ bool is_walk(std::string_view text) {
 
 } // namespace
 
-bool password_is_common(std::string_view folded) { return is_repetition(folded) || is_walk(folded) || is_lengthened_word(folded); }
+bool password_is_common(std::string_view folded) {
+    constexpr size_t guessed_max = 16; // what repeats or walks on for longer is in no list, and how long it goes on is a secret too
+    if (folded.size() <= guessed_max && (is_repetition(folded) || is_walk(folded))) return true;
+    return is_lengthened_word(folded);
+}

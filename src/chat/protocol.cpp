@@ -167,11 +167,12 @@ void frame_room_left(Buf &out, int64_t rev, int64_t room) {
     json_end(w, '}');
 }
 
-void frame_seen(Buf &out, int64_t room, const User *user, int64_t id) {
+void frame_seen(Buf &out, int64_t room, const User *user, int64_t id, std::string_view ref) {
     JsonWriter w = open_frame(out, "seen");
     json_field_int(w, "room", room);
     json_field(w, "user", user->name);
     json_field_int(w, "id", id);
+    protocol_ref(w, ref);
     json_end(w, '}');
 }
 

@@ -47,7 +47,7 @@ void frame_room_joined(Buf &out, int64_t rev, const Member *member, const Unread
 void frame_room_left(Buf &out, int64_t rev, int64_t room);
 
 // --- passing and private frames
-void frame_seen(Buf &out, int64_t room, const User *user, int64_t id);
+void frame_seen(Buf &out, int64_t room, const User *user, int64_t id, std::string_view ref = {});
 void frame_typing(Buf &out, int64_t room, const User *user);
 void frame_error(Buf &out, Err err, std::string_view sentence, std::string_view nonce, std::string_view ref, uint32_t retry_after_s);
 void frame_warning(Buf &out, uint32_t count, uint32_t limit, std::string_view nonce, std::string_view ref);

@@ -29,8 +29,8 @@ struct HttpRequest {
 // A header's value by its lower-case name, "" when missing; of several the first (for Cookie: joined by "; "). http_has_header tells "" from missing.
 std::string_view http_header(const HttpRequest *r, std::string_view name);
 bool http_has_header(const HttpRequest *r, std::string_view name);
-// A query parameter, percent-decoded into out; false when it is missing or badly encoded.
-bool http_query(const HttpRequest *r, std::string_view name, Buf &out);
+// A query parameter, percent-decoded into out; false when it is missing or badly encoded (or no UTF-8), which *is_bad tells apart.
+bool http_query(const HttpRequest *r, std::string_view name, Buf &out, bool *is_bad = nullptr);
 // Each cookie of that name in turn: *at starts at 0. False when there is no more.
 bool http_cookie_next(const HttpRequest *r, std::string_view name, size_t *at, std::string_view *value);
 

@@ -166,7 +166,9 @@ void http_fail(Conn *c, Err err, const char *sentence) {
     metric_add(Metric::http_bad_requests);
     conn_tell_malformed(c, sentence != nullptr ? sentence : err_info(err).message);
     if (c->out != nullptr) return conn_end_soon(c);
-    send_error(c, http_request_of(c), err, sentence, {}, true);
+    HttpRequest *r = http_request_of(c);
+    if (r != nullptr && buf_view(c->http->head).starts_with("HEAD ")) r->method = HttpMethod::head; // whatever is wrong with the rest
+    send_error(c, r, err, sentence, {}, true);
 }
 
 void http_timed_out(Conn *c) { http_fail(c, Err::timed_out, nullptr); }

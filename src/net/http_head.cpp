@@ -366,7 +366,7 @@ std::string_view http_joined(const HttpRequest *r, std::string_view name, Buf &r
     return buf_view(room);
 }
 
-bool http_query(const HttpRequest *r, std::string_view name, Buf &out) {
+bool http_query(const HttpRequest *r, std::string_view name, Buf &out, bool *is_bad) {
     std::string_view rest = r->query;
     while (!rest.empty()) {
         size_t end = rest.find('&');
@@ -380,6 +380,7 @@ bool http_query(const HttpRequest *r, std::string_view name, Buf &out) {
         out.len = before + (decoded < 0 ? 0 : (size_t)decoded);
         if (decoded >= 0 && utf8_valid(buf_view(out).substr(before))) return true;
         out.len = before;
+        if (is_bad != nullptr) *is_bad = true;
         return false;
     }
     return false;

@@ -336,14 +336,6 @@ static bool fits(const User *user, std::string_view after, std::string_view sear
     return search.empty() || std::string_view{user->key}.find(search) != std::string_view::npos || std::string_view{user->shown_key}.find(search) != std::string_view::npos;
 }
 
-static bool query_folded(Call *call, const char *name, Buf &out) {
-    ScopedBuf text;
-    if (!http_query(call->r, name, text)) return true;
-    if (unicode_fold_key(buf_view(text), out)) return true;
-    answer_error(call, Err::bad_request);
-    return false;
-}
-
 void get_users(Call *call) {
     uint32_t limit;
     ScopedBuf after, search, online;

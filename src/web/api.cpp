@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/metrics.h"
+#include "base/unicode.h"
 #include "web/audit.h"
 #include "web/delay.h"
 
@@ -147,14 +148,29 @@ static bool parse_number(std::string_view text, int64_t *out) {
     return !text.empty();
 }
 
+static bool query_text(Call *call, const char *name, Buf &out, bool *given) {
+    bool is_bad = false;
+    *given = http_query(call->r, name, out, &is_bad);
+    if (is_bad) answer_error(call, Err::bad_request);
+    return !is_bad;
+}
+
 bool query_number(Call *call, const char *name, int64_t *out) {
     ScopedBuf text;
-    int64_t n;
-    if (!http_query(call->r, name, text)) return true;
-    bool good = parse_number(buf_view(text), &n);
-    if (good) *out = n;
-    else answer_error(call, Err::bad_request);
-    return good;
+    bool given;
+    if (!query_text(call, name, text, &given)) return false;
+    if (!given || parse_number(buf_view(text), out)) return true;
+    answer_error(call, Err::bad_request);
+    return false;
+}
+
+bool query_folded(Call *call, const char *name, Buf &out) {
+    ScopedBuf text;
+    bool given;
+    if (!query_text(call, name, text, &given)) return false;
+    if (!given || unicode_fold_key(buf_view(text), out)) return true;
+    answer_error(call, Err::bad_request);
+    return false;
 }
 
 bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out) {
@@ -287,7 +303,8 @@ static void dispatch(HttpRequest *r, bool again) {
     call.session = who_asks(r, handshake, &call.by_cookie);
     if (call.session) call.user = call.session->user;
     if (handshake && r->origin_present && !r->origin_ok) return answer_error(&call, Err::bad_origin);
-    if (changes && !origin_allowed(r, call.by_cookie)) return answer_error(&call, Err::bad_origin);
+    bool speaks = call.by_cookie && !(route->flags & open_to_all); // a login is by its password
+    if (changes && !origin_allowed(r, speaks)) return answer_error(&call, Err::bad_origin);
     if (call.session) {
         uint64_t now = clock_ms();
         if (uint32_t wait = bucket_take(call.user->requests, web_hub->options.request_rate, now)) {

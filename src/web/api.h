@@ -41,6 +41,8 @@ void answer_empty(HttpRequest *r, int status, std::string_view extra = {});
 void finish_empty(Hub *h, StoreWrite *w);
 // A query parameter as a number: false (and answered 400) when it is there and no number. Missing: *out stays.
 bool query_number(Call *call, const char *name, int64_t *out);
+// … as text, folded as names are: false (and answered 400) when it is badly encoded.
+bool query_folded(Call *call, const char *name, Buf &out);
 // `limit`, clamped to 1…max.
 bool query_limit(Call *call, uint32_t standard, uint32_t max, uint32_t *out);
 // The cookie line that sets (or, with an empty token, clears) the session.

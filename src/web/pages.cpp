@@ -63,6 +63,7 @@ void get_socket(Call *call) {
     HttpRequest *r = call->r;
     if (!call->session) return answer_error(call, Err::unauthorized);
     if (call->user->blocked) return answer_error(call, Err::blocked);
+    if (!r->upgrade_websocket && http_has_header(r, "upgrade") && http_header(r, "sec-websocket-version") == "13") return answer_error(call, Err::bad_request);
     if (!r->upgrade_websocket)
         return http_respond(r, {.status = 426,
                                 .type = "application/json",

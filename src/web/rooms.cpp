@@ -203,8 +203,8 @@ void get_members(Call *call) {
     if (!model_member(&web_hub->model, room->id, call->user->id)) return answer_error(call, Err::not_member);
     uint32_t limit;
     if (!query_limit(call, page_users_default, page_users_max, &limit)) return;
-    ScopedBuf after, key;
-    if (http_query(call->r, "after", after) && !unicode_fold_key(buf_view(after), key)) return answer_error(call, Err::bad_request);
+    ScopedBuf key;
+    if (!query_folded(call, "after", key)) return;
     UserPage page;
     page_start(&page, limit);
     for (uint32_t i = 0; i < room->members_count; i++)

@@ -270,7 +270,14 @@ static Err handle(Socket *s, const Request &q, uint32_t owed, uint64_t now_ms, u
     case RequestKind::message: return hub_post(sockets_hub, user, q.room, q.text, q.nonce, q.reply, origin, decided);
     case RequestKind::edit: return hub_edit(sockets_hub, user, q.id, q.text, origin, decided);
     case RequestKind::del: return hub_delete(sockets_hub, user, q.id, origin, decided);
-    case RequestKind::seen: return seen_mark(sockets_hub, user, q.room, q.id, now_ms);
+    case RequestKind::seen: {
+        Err err = seen_mark(sockets_hub, user, q.room, q.id, now_ms);
+        if (err != Err::ok || !q.ref.data()) return err;
+        ScopedBuf frame; // to who asks by a ref; the others are told once a second
+        frame_seen(frame, q.room, user, model_member(&sockets_hub->model, q.room, user->id)->seen, q.ref);
+        send(s, buf_view(frame));
+        return Err::ok;
+    }
     case RequestKind::typing: return presence_typing(sockets_hub, user, q.room, now_ms);
     case RequestKind::history: {
         Err err = sync_history(sockets_hub, s->id, user, {.room = q.room, .before = q.before, .limit = q.limit, .ref = q.ref}, history_answered);

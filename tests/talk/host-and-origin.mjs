@@ -91,6 +91,13 @@ test('by cookie a change needs a matching Origin or Sec-Fetch-Site: same-origin'
   assert.equal((await by({ 'Sec-Fetch-Site': 'same-origin' })).status, 200)
   assert.equal((await by({ Origin: `http://127.0.0.1:${port}` })).status, 200)
   assert.equal((await by({ Origin: 'http://evil.example', 'Sec-Fetch-Site': 'same-origin' })).status, 403)
+  // A login is by its password, whoever's cookie comes along; so a program that keeps cookies can log in again.
+  const again = headers => http(server, 'POST', '/api/login', { cookie: alice.token, json: { username: 'alice', password: PASSWORD }, headers })
+  assert.equal((await again({ Origin: 'http://evil.example' })).status, 403)
+  const { status, json } = await again({})
+  assert.equal(status, 200)
+  assert.notEqual(json.token, alice.token)
+  alice.token = json.token
   assert.equal((await http(server, 'GET', '/api/me', { cookie: alice.token })).status, 200)
 })
 

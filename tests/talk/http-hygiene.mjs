@@ -114,6 +114,14 @@ test('HEAD gives what GET gives, without the body', async () => {
     assert.equal(res.headers['content-type'], get.headers['content-type'], path)
     if (path !== '/metrics') assert.equal(res.headers['content-length'], get.headers['content-length'], path)
   }
+  // What is malformed too.
+  for (const [request, status] of [['HEAD login HTTP/1.1', 400], ['HEAD //x y HTTP/1.1', 400], [`HEAD /${'a'.repeat(9000)} HTTP/1.1`, 414], [`HEAD /login HTTP/1.1\r\nX: ${'a'.repeat(9000)}`, 431]]) {
+    const conn = tcp(server)
+    conn.write(`${request}\r\nHost: ${HOST}\r\n\r\n`)
+    await conn.closed
+    assert.equal(Number(conn.text().slice(9, 12)), status)
+    assert.ok(conn.text().endsWith('\r\n\r\n'), `${request.slice(0, 20)}: a body`)
+  }
 })
 
 test('pages redirect by session', async () => {
@@ -264,8 +272,8 @@ test('an upgrade that is not a good handshake is refused and the connection is n
   for (const [what, change, status] of [
     ['no Upgrade', { Upgrade: null }, [400, 426]], ['another protocol', { Upgrade: 'h2c' }, [400, 426]], ['no Connection', { Connection: 'close' }, [400, 426]],
     ['no version', { 'Sec-WebSocket-Version': null }, [400, 426]], ['version 8', { 'Sec-WebSocket-Version': '8' }, [400, 426]],
-    ['no key', { 'Sec-WebSocket-Key': null }, [400, 426]], ['a short key', { 'Sec-WebSocket-Key': 'YWJj' }, [400, 426]],
-    ['a key that is not base64', { 'Sec-WebSocket-Key': '!!!!!!!!!!!!!!!!!!!!!!==' }, [400, 426]],
+    ['no key', { 'Sec-WebSocket-Key': null }, [400]], ['a short key', { 'Sec-WebSocket-Key': 'YWJj' }, [400]],
+    ['a key that is not base64', { 'Sec-WebSocket-Key': '!!!!!!!!!!!!!!!!!!!!!!==' }, [400]],
   ]) {
     const lines = Object.entries({ ...good, ...change }).filter(([, v]) => v !== null).map(([k, v]) => `${k}: ${v}\r\n`).join('')
     const conn = tcp(server)

@@ -57,6 +57,17 @@ test('it never moves backwards, nor beyond what there is', async () => {
   await again.close()
 })
 
+test('who asks with a ref is answered at once, and alone', async () => {
+  const { id } = await a.say('with a ref')
+  for (const asked of [id, id - 1]) {
+    b.send({ type: 'seen', room: 1, id: asked, ref: `r${asked}` })
+    const { type, room, user, id: mark } = await b.until(f => f.ref === `r${asked}`)
+    assert.deepEqual({ type, room, user, mark }, { type: 'seen', room: 1, user: 'bob', mark: id })
+  }
+  await a.until(seenBy('bob', id))
+  assert.ok(!a.log.some(f => f.type === 'seen' && f.ref))
+})
+
 test('at most one a second for each user and room; the last one wins', async () => {
   const said = []
   for (let i = 0; i < 10; i++) said.push(await a.say(`s${i}`))

@@ -682,11 +682,18 @@ static void an_address_has_its_share(void **) {
     assert_null(conn_get(first)); // the oldest of the same /64, though `other` of another address is idle too
     assert_non_null(conn_get(other));
     assert_int_equal(sent.len, 0);
-    for (uint32_t i = 0; i < 40; i++) conn_set_authenticated(conn_get(world_connect(&sent, "203.0.113.77")));
+    ConnId talking = 0;
+    for (uint32_t i = 0; i < 40; i++) conn_set_authenticated(conn_get(talking = world_connect(&sent, "203.0.113.77")));
     assert_int_equal(sent.len, 0);
     world_connect(&sent, "203.0.113.77");
     assert_true(has(sent, "HTTP/1.1 503 "));
     sent.len = 0;
+    // Who has a session keeps its place, but one of them may be without.
+    conn_abort(conn_get(talking));
+    ConnId guest = world_connect(&sent, "203.0.113.77"), newcomer = world_connect(&sent, "203.0.113.77");
+    assert_int_equal(sent.len, 0);
+    assert_null(conn_get(guest));
+    assert_non_null(conn_get(newcomer));
     for (int i = 0; i < 300; i++) world_connect(&sent, i % 2 ? "127.0.0.1" : "198.51.100.3"); // these stand for many
     assert_int_equal(sent.len, 0);
     world_end();

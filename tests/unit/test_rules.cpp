@@ -148,6 +148,9 @@ static void passwords(void **) {
         {"youtube2024", "alice", false},
         {"00000000", "alice", false}, // one sign
         {"zzzzzzzz", "alice", false},
+        {"zzzzzzzzzzzzzzzz", "alice", false},
+        {"zzzzzzzzzzzzzzzzz", "alice", true}, // how long it goes on is a secret too
+        {"abcdefghijklmnopq", "alice", true},
         {"aeio\xcc\x81u\xcc\x81" "123", "alice", true},
         {"a" ACUTE "bcdefg", "alice", false}, // eight as sent, seven in NFC
     };
