@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "base/assert.h"
 #include "base/crypto.h"
 #include "base/metrics.h"
@@ -187,7 +189,7 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
         char c = data[i];
         if ((in->before == '\r') != (c == '\n')) {
             http_in_refuse(in, Err::bad_request, "A line does not end in CR LF.");
-            return len;
+            break;
         }
         in->before = c;
         if (c == '\r') continue;
@@ -205,26 +207,26 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
             kept = i + 1;
             if (++in->blank_lines <= blank_lines_max) continue;
             http_in_refuse(in, Err::bad_request, "The request line is missing.");
-            return len;
+            i = kept;
+            break;
         }
         if (((unsigned char)c < 0x20 && c != '\t') || c == 0x7f) {
             http_in_refuse(in, Err::bad_request, "The head has a control character.");
-            return len;
+            break;
         }
         if (in->line_bytes++ == 0 && (c == ' ' || c == '\t')) {
             http_in_refuse(in, Err::bad_request, "A line begins with white space.");
-            return len;
+            break;
         }
     }
-    if (in->head.len + i - kept > http_head_bytes_max) {
-        // RFC 9112 §3 tells a line that is too long from a head that is.
-        std::string_view begun(data + kept, http_head_bytes_max - in->head.len);
-        bool first_line = buf_view(in->head).find('\n') == std::string_view::npos && begun.find('\n') == std::string_view::npos;
-        http_in_refuse(in, first_line ? Err::target_too_long : Err::head_too_large);
-        return len;
-    }
-    secret_add(in->head, {data + kept, i - kept});
-    return i;
+    // Of what is refused too: that it is a HEAD decides over the answer.
+    size_t more = i - kept, room = http_head_bytes_max - in->head.len;
+    secret_add(in->head, {data + kept, std::min(more, room)});
+    if (in->err != Err::ok) return len;
+    if (more <= room) return i;
+    // RFC 9112 §3 tells a line that is too long from a head that is.
+    http_in_refuse(in, buf_view(in->head).find('\n') == std::string_view::npos ? Err::target_too_long : Err::head_too_large);
+    return len;
 }
 
 void parse_head(HttpIn *in) {
