@@ -187,6 +187,7 @@ static void set_connections_max(NetOptions *no, uint32_t wanted) {
 }
 
 static bool port_was_asked_before(uint32_t which) {
+    if (options->listen[which].unix_path[0]) return false;
     for (uint32_t i = 0; i < which; i++)
         if (!options->listen[i].unix_path[0] && options->listen[i].port_asked == options->listen[which].port_asked) return true;
     return false;

@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <algorithm>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -53,19 +56,36 @@ static struct FreePage {
 static int pages_touched;
 static int page_place;
 
+// Beyond that heap, where it may grow: blocks of the C library's, each behind its length.
+struct Grown {
+    alignas(16) int bytes;
+};
+static bool is_bounded, may_grow;
+
 static bool is_page(const void *p) { return p >= page_memory && p < page_memory + sizeof page_memory; }
+static bool is_grown(const void *p) { return is_bounded && !is_page(p) && !(p >= heap_memory && p < heap_memory + sizeof heap_memory); }
+
+static void *heap_take(int bytes) {
+    void *p = heap.xMalloc(bytes);
+    if (p || !is_bounded || !may_grow) return p;
+    auto *grown = static_cast<Grown *>(malloc(sizeof(Grown) + static_cast<size_t>(bytes)));
+    if (!grown) return nullptr;
+    grown->bytes = bytes;
+    return grown + 1;
+}
 
 static void *memory_take(int bytes) {
-    if (bytes <= db_page_bytes || bytes > page_place) return heap.xMalloc(bytes);
+    if (bytes <= db_page_bytes || bytes > page_place) return heap_take(bytes);
     sqlite3_mutex_enter(pages_mutex);
     void *p = pages_free;
     if (p) pages_free = pages_free->next;
     else if (pages_touched < page_places) p = page_memory + page_place * pages_touched++;
     sqlite3_mutex_leave(pages_mutex);
-    return p ? p : heap.xMalloc(bytes);
+    return p ? p : heap_take(bytes);
 }
 
 static void memory_give(void *p) {
+    if (is_grown(p)) return free(static_cast<Grown *>(p) - 1);
     if (!is_page(p)) return heap.xFree(p);
     sqlite3_mutex_enter(pages_mutex);
     auto *page = static_cast<FreePage *>(p);
@@ -74,17 +94,23 @@ static void memory_give(void *p) {
     sqlite3_mutex_leave(pages_mutex);
 }
 
-static int memory_size(void *p) { return is_page(p) ? page_place : heap.xSize(p); }
+static int memory_size(void *p) { return is_page(p) ? page_place : is_grown(p) ? static_cast<Grown *>(p)[-1].bytes : heap.xSize(p); }
 
 static void *memory_resize(void *p, int bytes) {
-    if (!is_page(p)) return heap.xRealloc(p, bytes);
-    if (bytes <= page_place) return p;
-    void *more = heap.xMalloc(bytes);
+    int had = memory_size(p);
+    if (is_page(p) || is_grown(p)) {
+        if (bytes <= had) return p;
+    } else if (void *same = heap.xRealloc(p, bytes); same || !may_grow) {
+        return same;
+    }
+    void *more = heap_take(bytes);
     if (!more) return nullptr;
-    memcpy(more, p, static_cast<size_t>(page_place));
+    memcpy(more, p, static_cast<size_t>(std::min(had, bytes)));
     memory_give(p);
     return more;
 }
+
+void db_memory_grows(bool grows) { may_grow = grows; }
 
 // Before sqlite3_initialize.
 static void give_pages_places() {
@@ -121,6 +147,7 @@ void db_start(bool bounded) {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0); // the writer has some (db_open); readers can do without
     sqlite3_config(SQLITE_CONFIG_LOG, sqlite_log, nullptr);
+    is_bounded = bounded;
     if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);
     sqlite3_config(SQLITE_CONFIG_PMASZ, sort_pages);
     give_pages_places();

@@ -38,6 +38,8 @@ enum class DbMode : uint8_t { read, write };
 
 // Once before the first connection; later calls do nothing. With `bounded` SQLite gets a static heap where it was built for one.
 void db_start(bool bounded);
+// While it may grow, what that heap has no room for comes from the C library: a schema step's index, whose sorted pieces SQLite opens all at once. Before any thread.
+void db_memory_grows(bool grows);
 // False, with a sentence in *error. The database file exists already (mode 0600; SQLite gives its companions the same).
 bool db_open(Db &db, const char *path, DbMode mode, Buf *error);
 // Without `checkpoint` the write-ahead log is left as it is, for the next opening to verify and recover.

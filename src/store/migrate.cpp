@@ -43,6 +43,7 @@ static bool steps_run(Db &db, const char *schema, int first, int last, Buf *erro
     db_forgive(db);
     if (db_exec(db, sql.data)) return true;
     buf_printf(*error, "the database could not be brought to version %d: %s", last, db.reason);
+    if (db.failure == Failure::rule) db.is_damaged = true; // the steps ask for nothing that a sound one does not hold
     if (!sqlite3_get_autocommit(db.handle)) db_exec(db, "ROLLBACK");
     return false;
 }
@@ -60,13 +61,15 @@ static void folder_of(const char *path, char folder[PATH_MAX]) {
     else snprintf(folder, PATH_MAX, ".");
 }
 
-// What a step sorts for an index is larger than SQLite's memory: it goes to a file without a name beside the database.
+// What a step sorts for an index is larger than SQLite's memory: it goes to a file without a name beside the database. The log, which has become as long as
+// what the step changed, is emptied now, when nobody waits.
 static bool steps_run_sorting_in_files(Db &db, const char *path, const char *schema, int first, int last, Buf *error) {
     char folder[PATH_MAX];
     folder_of(path, folder);
     sqlite3_temp_directory = sqlite3_mprintf("%s", folder);
     db_exec(db, "PRAGMA temp_store = FILE");
     bool is_done = steps_run(db, schema, first, last, error);
+    if (is_done) db_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)");
     db_exec(db, "PRAGMA temp_store = DEFAULT");
     sqlite3_free(sqlite3_temp_directory);
     sqlite3_temp_directory = nullptr;
@@ -75,10 +78,11 @@ static bool steps_run_sorting_in_files(Db &db, const char *path, const char *sch
 
 static void copy_name(char out[PATH_MAX], const char *path, int step) { snprintf(out, PATH_MAX, "%s.before-%d", path, step); }
 
-// A copy made now is kept, and the one before it.
+// A copy made now is kept, and the one before it. One of an earlier try makes room first: the database is as it was then, or newer.
 static bool copy_before(Db &db, const char *path, int step, Buf *error) {
     char copy[PATH_MAX];
     copy_name(copy, path, step);
+    unlink(copy);
     if (!db_copy(db, copy, error)) return false;
     log_info("store: the database as it was is kept in %s", copy);
     int older = 0;
@@ -112,7 +116,19 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
     int first = (int)version + 1;
     if (first > known) return true;
     if (is_new) return steps_run(db, schema, first, known, error);
-    return copy_before(db, path, first, error) && steps_run_sorting_in_files(db, path, schema, first, known, error);
+    log_info("store: the database is brought from version %lld to %d; a large one takes a while", (long long)version, known);
+    db_memory_grows(true);
+    bool is_done = copy_before(db, path, first, error) && steps_run_sorting_in_files(db, path, schema, first, known, error);
+    db_memory_grows(false);
+    if (is_done) return true;
+    if (db.failure != Failure::full) return false;
+    char copy[PATH_MAX];
+    copy_name(copy, path, first);
+    unlink(copy); // nothing has changed, so it would only take room
+    int64_t bytes = db_value(db, "PRAGMA page_count") * db_page_bytes;
+    buf_printf(*error, "; for that about %lld MB must be free", (long long)(2 * bytes / 1'000'000 + 1));
+    db.failure = Failure::full; // whatever that question did
+    return false;
 }
 
 // --- copies
@@ -145,7 +161,7 @@ static bool copy_forget_epoch(const char *path, Buf *error) {
 bool db_sync(const char *path) { return sync_path(path, O_RDONLY) && db_sync_folder_of(path); }
 
 bool db_copy(Db &db, const char *path, Buf *error) {
-    char temporary[PATH_MAX];
+    char temporary[PATH_MAX], journal[PATH_MAX + 8];
     if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary) {
         buf_printf(*error, "the path is too long");
         return false;
@@ -168,6 +184,10 @@ bool db_copy(Db &db, const char *path, Buf *error) {
         buf_printf(*error, "cannot write %s: %s", path, strerror(errno));
         is_done = false;
     }
-    if (!is_done) unlink(temporary);
+    if (!is_done) {
+        unlink(temporary);
+        snprintf(journal, sizeof journal, "%s-journal", temporary);
+        unlink(journal);
+    }
     return is_done;
 }

@@ -286,7 +286,11 @@ static bool log_write_again(const char *database, Buf *error) {
     char path[sizeof(Store::path) + 8], bytes[64 * 1024];
     snprintf(path, sizeof path, "%s-wal", database);
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT;
+    if (fd < 0 && errno == ENOENT) return true;
+    if (fd < 0) {
+        buf_printf(*error, "cannot open %s again: %s", path, strerror(errno));
+        return false;
+    }
     off_t at = 0;
     ssize_t n;
     while ((n = pread(fd, bytes, sizeof bytes, at)) > 0 && pwrite(fd, bytes, (size_t)n, at) == n) at += n;
