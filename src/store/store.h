@@ -251,6 +251,8 @@ struct StoreLoad {
 [[nodiscard]] bool store_submit(Store *s, StoreWrite *w);
 // True when so many wait (write_queue_crowded) that who can be kept waiting should not be read.
 bool store_is_crowded(const Store *s);
+// True when half of the room beyond that is taken: then also who was promised some of it should wait, since nobody knows when the promise will be used.
+bool store_is_nearly_full(const Store *s);
 // True when writes wait or a batch is under way.
 bool store_has_work(const Store *s);
 // True when writes wait and no batch is under way: the loop should not sleep before the next store_turn.

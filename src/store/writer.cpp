@@ -314,6 +314,10 @@ bool store_submit(Store *s, StoreWrite *w) {
 
 bool store_is_crowded(const Store *s) { return s->waiting >= write_queue_crowded || s->waiting_bytes >= write_queue_bytes_crowded; }
 
+bool store_is_nearly_full(const Store *s) {
+    return s->waiting >= (write_queue_crowded + write_queue_max) / 2 || s->waiting_bytes >= (write_queue_bytes_crowded + write_queue_bytes_max) / 2;
+}
+
 bool store_has_work(const Store *s) { return s->first || s->batch.in_flight; }
 
 bool store_wants_turn(const Store *s) { return (s->first && !is_busy(s)) || reader_wants_turn(s); }

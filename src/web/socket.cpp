@@ -97,7 +97,8 @@ uint32_t sockets_count() { return sockets_all_count; }
 // waits for room.
 void socket_update_pause(Socket *s) {
     bool full = conn_private_bytes(s->conn) > private_queue_pause_bytes || s->asked_bytes > asked_bytes_max;
-    if (!s->crowded && s->asked_bytes && !s->share_left && (sockets_take_turns || store_is_crowded(sockets_hub->store))) {
+    bool must_wait = s->share_left ? store_is_nearly_full(sockets_hub->store) : sockets_take_turns || store_is_crowded(sockets_hub->store);
+    if (!s->crowded && s->asked_bytes && must_wait) {
         s->crowded = sockets_take_turns = true;
         socket_list_add(sockets_crowded, s->id);
     }

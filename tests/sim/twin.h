@@ -9,6 +9,7 @@
 #define store_load twin_load
 #define store_submit twin_submit
 #define store_is_crowded twin_is_crowded
+#define store_is_nearly_full twin_is_nearly_full
 #define store_has_work twin_has_work
 #define store_wants_turn twin_wants_turn
 #define store_turn twin_turn

@@ -384,6 +384,24 @@ static void who_waits_for_the_store_takes_turns(void **) {
         if (run > longest) longest = run;
     }
     check(longest <= each / 3, "%d messages of one in a row", longest);
+    // What is left of a share is used later, when there may be no room for it.
+    constexpr int more = 20;
+    uint32_t left = write_queue_max - 8;
+    for (Tab *t : writers) assert_true(socket_of(t->id)->share_left > 0);
+    world.s->waiting += left;
+    for (int w = 0; w < 3; w++) {
+        ScopedBuf frames;
+        for (int i = 0; i < more; i++) {
+            char text[80];
+            snprintf(text, sizeof text, R"({"type":"message","text":"of %c","nonce":"%c-%d"})", 'a' + w, 'a' + w, i);
+            put_frame(frames, 0x81, text);
+        }
+        feed(*writers[w], buf_view(frames));
+    }
+    for (int i = 0; i < 5; i++) turn();
+    world.s->waiting -= left;
+    until([&] { return count_of(reader, "\"text\":\"of ") == 3 * (each + more); }, "those too");
+    for (Tab *t : writers) assert_int_equal(count_of(*t, "unavailable"), 0);
 }
 
 // --- the order in which a turn serves
