@@ -6,6 +6,7 @@ import { h } from './dom.js';
 
 const FENCE = /^\s{0,3}```\s*$/;
 const FENCE_OF = /^\s{0,3}```[\w+#.-]+\s*$/;  // with a language, which is not shown
+const FENCE_AND = /^\s{0,3}```([^`]*)$/;       // with more words, which are
 const TICKS = /`+/y;
 const BULLET = /^\s{0,3}[-*•]\s+(.*)$/;
 const NUMBER = /^\s{0,3}(\d{1,9})[.)]\s+(.*)$/;
@@ -19,17 +20,21 @@ const WORD = /[\p{L}\p{N}_]/u;
 // who(name) tells whether an @name is a person here: null, {username} or {username, you: true}.
 export function blocks(text, who) {
   const lines = text.split('\n');
-  // With a language only before some code: else it may be all that was said.
-  const opens = (i) => FENCE.test(lines[i]) || (FENCE_OF.test(lines[i]) && i + 1 < lines.length && !FENCE.test(lines[i + 1]));
+  let last = lines.length - 1;
+  while (last > 0 && !FENCE.test(lines[last])) last--;
+  // With a language only before some code, with more words only where that ends: else it may be all that was said.
+  const opens = (i) => FENCE.test(lines[i]) ||
+    (i + 1 < lines.length && !FENCE.test(lines[i + 1]) && (FENCE_OF.test(lines[i]) || (last > i && FENCE_AND.test(lines[i]))));
   const out = [];
   let i = 0;
   while (i < lines.length) {
     if (!lines[i].trim()) { i++; continue; }
     if (opens(i)) {
+      const words = FENCE_OF.test(lines[i]) ? '' : FENCE_AND.exec(lines[i])[1].trim();
       let end = i + 1;
       while (end < lines.length && !FENCE.test(lines[end])) end++;
       out.push(h('pre', { tabindex: 0, role: 'group', 'aria-label': 'Code', dir: 'ltr' },
-        h('code', null, lines.slice(i + 1, end).join('\n'))));
+        h('code', null, (words ? [words] : []).concat(lines.slice(i + 1, end)).join('\n'))));
       i = end + 1;
     } else if (QUOTE.test(lines[i])) {
       const inner = [];

@@ -43,6 +43,8 @@ const TABLE = [
   ['```x = 1\ny = 2```', '<p>```x = 1<br>y = 2```</p>'],
   ['```hello', '<p>```hello</p>'],
   ['```hello\n```', '<p>```hello</p><pre><code></code></pre>'],
+  ['```c++ main.cpp\nint x;\n```\nafter', '<pre><code>c++ main.cpp\nint x;</code></pre><p>after</p>'],
+  ['```c++ main.cpp\nint x;', '<p>```c++ main.cpp<br>int x;</p>'],
   ['```\n```js\n```', '<pre><code>```js</code></pre>'],
   ['```\na\n```b', '<pre><code>a\n```b</code></pre>'],
   ['``a ` b``', '<p><code>a ` b</code></p>'],
