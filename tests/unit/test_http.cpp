@@ -731,6 +731,23 @@ static void a_stopping_server_says_close(void **) {
     world_end();
 }
 
+// Nobody waits for who asks nothing, or has not finished asking; who has asked is answered.
+static void a_stopping_server_waits_for_answers_alone(void **) {
+    world_begin();
+    world.request = [](HttpRequest *r) { waiting = r->id; };
+    ScopedBuf sent;
+    ConnId idle = world_connect(&sent), head = world_connect(&sent), body = world_connect(&sent), asks = world_connect(&sent);
+    world_feed(head, "GET /1 HTTP/1.1\r\n");
+    world_feed(body, "POST /2 HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhel");
+    world_feed(asks, "GET /3 HTTP/1.1\r\n" H "\r\n");
+    net_stop_reading();
+    assert_int_equal(net_finish(), 1);
+    for (ConnId id : {idle, head, body}) assert_null(conn_get(id));
+    http_respond(http_pending(waiting), {});
+    assert_true(has(sent, "HTTP/1.1 200 "));
+    world_end();
+}
+
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_requests),
@@ -752,6 +769,7 @@ int main() {
         cmocka_unit_test(a_slow_request_makes_room),
         cmocka_unit_test(an_address_has_its_share),
         cmocka_unit_test(a_stopping_server_says_close),
+        cmocka_unit_test(a_stopping_server_waits_for_answers_alone),
     };
     return cmocka_run_group_tests_name("http", tests, nullptr, nullptr);
 }
