@@ -49,7 +49,7 @@ static void judge(const Wire *w, std::string_view frame) {
     bool is_member = ledger_is_member(room, user->id);
     // What is queued for one connection is judged when it is queued: somebody who is not in the room any more may get it as long as it could not leave.
     uint32_t left_step = room > 0 && room < rooms_max ? c->member_step[room] : 0;
-    bool was_member = left_step && c->free_step <= left_step;
+    bool was_member = (left_step && c->free_step <= left_step) || ledger_came_and_went(room, user->id);
     std::string_view begin = frame.substr(0, 120);
     if (is_of(frame, "message")) {
         bool is_repeat = frame.ends_with(R"("repeat":true})") || frame.find(R"("repeat":true,"ref")") != frame.npos;

@@ -60,6 +60,7 @@ void ledger_disk_replaced() {
 struct Seat {
     int64_t rev;       // of joining or leaving; 0: never
     bool is_in;
+    uint32_t came_step, went_step; // of the last joining and leaving that were told
 };
 static Seat seats[rooms_max][people_max + 1];
 static int64_t told_rev;
@@ -71,16 +72,23 @@ static void told(const Change &c) {
     told_rev = c.rev;
     if (c.kind != ChangeKind::member) return;
     promise(c.member.room < rooms_max && c.member.user <= people_max, "more rooms or people than the simulation holds");
-    seats[c.member.room][c.member.user] = {c.rev, !c.member.left};
+    Seat &seat = seats[c.member.room][c.member.user];
+    seat.rev = c.rev;
+    seat.is_in = !c.member.left;
+    (seat.is_in ? seat.came_step : seat.went_step) = sim.step;
 }
 
 static void loaded() {
     memset(static_cast<void *>(seats), 0, sizeof seats);
-    for (const MemberRow &m : sim_disk.members) seats[m.room][m.user] = {m.rev, !m.left};
+    for (const MemberRow &m : sim_disk.members) seats[m.room][m.user] = {m.rev, !m.left, 0, 0};
     told_rev = sim_disk.rev;
 }
 
 bool ledger_is_member(int64_t room, int64_t user) { return seat_of(room, user).is_in; }
+bool ledger_came_and_went(int64_t room, int64_t user) {
+    Seat seat = seat_of(room, user);
+    return !seat.is_in && seat.came_step == sim.step && seat.went_step == sim.step;
+}
 int64_t ledger_joined(int64_t room, int64_t user) { return seat_of(room, user).is_in ? seat_of(room, user).rev : 0; }
 
 void ledger_start() {

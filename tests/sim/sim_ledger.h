@@ -28,6 +28,7 @@ struct Client;
 void ledger_start();                                       // listens to the store
 void ledger_disk_replaced();                               // the disk has become another one
 bool ledger_is_member(int64_t room, int64_t user);         // by what the server has been told
+bool ledger_came_and_went(int64_t room, int64_t user);     // both within this step, which has several turns
 int64_t ledger_joined(int64_t room, int64_t user);         // at which rev; 0: it is not in it
 void ledger_open(Ledger *l);                               // a new connection
 void ledger_asks(Client *c, std::string_view request);     // it sends one
