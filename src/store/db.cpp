@@ -147,8 +147,7 @@ void db_start(bool bounded) {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0); // the writer has some (db_open); readers can do without
     sqlite3_config(SQLITE_CONFIG_LOG, sqlite_log, nullptr);
-    is_bounded = bounded;
-    if (bounded) sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64);
+    is_bounded = bounded && sqlite3_config(SQLITE_CONFIG_HEAP, heap_memory, heap_bytes, 64) == SQLITE_OK;
     sqlite3_config(SQLITE_CONFIG_PMASZ, sort_pages);
     give_pages_places();
     sqlite3_initialize();
