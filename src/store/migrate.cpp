@@ -125,8 +125,8 @@ bool db_migrate(Db &db, const char *path, const char *schema, Buf *error) {
     char copy[PATH_MAX];
     copy_name(copy, path, first);
     unlink(copy); // nothing has changed, so it would only take room
-    int64_t bytes = db_value(db, "PRAGMA page_count") * db_page_bytes;
-    buf_printf(*error, "; for that about %lld MB must be free", (long long)(2 * bytes / 1'000'000 + 1));
+    long long megabytes = db_value(db, "PRAGMA page_count") * db_page_bytes / 1'000'000;
+    buf_printf(*error, "; for that about %lld MB must be free", 2 * megabytes + 1);
     db.failure = Failure::full; // whatever that question did
     return false;
 }
