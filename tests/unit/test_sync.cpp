@@ -281,6 +281,39 @@ static void marks_that_moved_meanwhile_come_before_ready(void **) {
     got_is(c, "seen seen ready@8");
 }
 
+// More of them than go into one page.
+static void all_marks_that_moved_are_told(void **) {
+    constexpr int people = 45, rooms = 6;
+    User *others[people];
+    int64_t where[rooms], last[rooms];
+    for (int i = 0; i < people; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        others[i] = chat_user(name);
+    }
+    for (int i = 0; i < rooms; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "room %d", i);
+        where[i] = chat_room(alice, name);
+        for (User *user : others) model_put_member(&chat.hub.model, {.rev = now(), .room = where[i], .user = user->id, .seen = 0, .left = false});
+        model_put_member(&chat.hub.model, {.rev = now(), .room = where[i], .user = bob->id, .seen = 0, .left = false});
+        chat_post(alice, where[i], "one");
+        last[i] = decided.message;
+    }
+    Client *c = chat_connect(bob);
+    chat_wait(2000);
+    buf_clear(c->got);
+    c->takes = 0;
+    for (int i = 0; i < rooms; i++)
+        for (User *user : others) assert_int_equal((int)seen_mark(&chat.hub, user, where[i], last[i], chat.now_ms), (int)Err::ok);
+    chat_wait(2000);
+    overrun();
+    c->takes = takes_all;
+    chat_settle();
+    assert_int_equal(lines_with(c->got, "\"type\":\"seen\""), rooms * people);
+    assert_int_equal(lines_with(c->got, "\"type\":\"ready\""), 1);
+}
+
 // It moved while the reader was up to date, but its second had not passed: the frame that told it was overrun.
 static void a_mark_that_waited_is_told_to_who_was_overrun(void **) {
     chat_post(alice, lobby_id, "one");
@@ -978,6 +1011,7 @@ int main() {
         test(a_new_public_room_is_shown_to_all_and_comes_once),
         test(who_was_overrun_misses_nothing_of_the_log),
         test(marks_that_moved_meanwhile_come_before_ready),
+        test(all_marks_that_moved_are_told),
         test(a_mark_that_waited_is_told_to_who_was_overrun),
         test(a_slow_reader_costs_the_others_nothing),
         test(who_was_away_for_a_moment_needs_no_reading),
