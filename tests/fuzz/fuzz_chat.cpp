@@ -137,8 +137,8 @@ void hear_message(Client &c, JsonRef o) {
     int64_t room = int_of(o, "room"), rev = int_of(o, "rev");
     bool mine = text_of(o, "sender") == user_names[c.user];
     if (bool_of(o, "repeat")) {
-        // Sent again, an edit or a deletion that changed nothing; only a deletion may be of another's.
-        CB_ASSERT((mine || json_get(o, "deleted")) && may_see(c, room, rev));
+        // Sent again (its sender may have left since), or an edit or a deletion that changed nothing; only a deletion may be of another's.
+        CB_ASSERT(mine || (json_get(o, "deleted") && may_see(c, room, rev)));
         return;
     }
     log_frame(c, rev);
