@@ -30,11 +30,19 @@ struct Options {
     uint32_t password_ops = 0;
     Rate message_rate, request_rate;
     uint32_t login_rate = 0;                  // a minute; 0: no limit
+    uint32_t login_rate_per_address = 0;      // a minute; none where login_rate is none
     uint32_t max_sockets = 0;
     uint32_t max_sockets_per_user = 0;
     uint32_t max_connections_per_address = 0;
+    uint32_t max_guests_per_address = 0;
+    uint32_t max_sessions_per_user = 0;
+    uint32_t max_rooms_per_user = 0;
+    uint32_t session_idle = 0, session_age = 0; // days
+    uint32_t head_max = 0, body_max = 0;      // bytes
+    uint32_t head_time = 0, body_time = 0, keep_alive = 0; // seconds
     uint32_t text_max = 0;                    // characters
     uint32_t frame_max = 0;                   // bytes
+    uint32_t fragments_max = 0;
     uint32_t ping_idle = 0, silent_max = 0, stuck_max = 0; // seconds
     DeflateMode deflate{};
     char allow_origin_text[options_list_max][options_origin_max];

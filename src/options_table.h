@@ -17,7 +17,7 @@ struct OptionRow {
     uint32_t least, most;      // of numbers
 };
 
-constexpr size_t option_rows_max = 32;
+constexpr size_t option_rows_max = 48;
 extern const OptionRow option_rows[];
 extern const size_t option_rows_count; // at most option_rows_max
 

@@ -124,17 +124,24 @@ static void store_failed() {
 }
 
 static HubOptions hub_options(const Options *o) {
+    constexpr int64_t day_ms = 24LL * 3600 * 1000;
     return {.registration = o->registration,
             .warnings_limit = o->warnings,
             .text_chars_max = o->text_max,
             .frame_bytes_max = o->frame_max,
             .message_rate = o->message_rate,
             .request_rate = o->request_rate,
+            .rooms_made_max = o->max_rooms_per_user,
+            .session_life = {.unused_ms_max = o->session_idle * day_ms, .age_ms_max = o->session_age * day_ms},
             .server_name = o->name};
 }
 
 static AuthOptions auth_options(const Options *o) {
-    return {.password_memory_kib = uint64_t{o->password_memory_mib} * 1024, .password_ops = o->password_ops, .login_rate = o->login_rate};
+    return {.password_memory_kib = uint64_t{o->password_memory_mib} * 1024,
+            .password_ops = o->password_ops,
+            .login_rate = o->login_rate,
+            .login_rate_per_address = o->login_rate_per_address,
+            .sessions_max = o->max_sessions_per_user};
 }
 
 static size_t ring_header(char out[16], size_t payload_bytes) { return ws_text_header(out, payload_bytes, false); }
@@ -200,7 +207,14 @@ static bool start_net(Buf *error) {
     no.trusted = options->trust_proxy;
     no.trusted_count = options->trust_proxy_count;
     no.origins = {.allowed = options->allow_origin, .allowed_count = options->allow_origin_count};
+    no.guests_per_address_max = options->max_guests_per_address;
+    no.head_bytes_max = options->head_max;
+    no.body_bytes_max = options->body_max;
+    no.head_ms_max = options->head_time * 1000;
+    no.body_ms_max = options->body_time * 1000;
+    no.idle_ms_max = options->keep_alive * 1000;
     no.frame_bytes_max = options->frame_max;
+    no.fragments_max = options->fragments_max;
     no.held_bytes_max = bound.held_max;
     no.ping_idle_ms = options->ping_idle * 1000;
     no.silent_ms_max = options->silent_max * 1000;

@@ -1,4 +1,4 @@
-// Every bound of the server, with its reason. An option may lower or raise those that PROTOCOL §5 names; the others are fixed.
+// Every bound of the server, with its reason. What PROTOCOL §4 names is the default of an option; the others are fixed.
 #pragma once
 
 #include <stddef.h>
@@ -57,6 +57,7 @@ constexpr uint32_t rooms_made_max = 100;               // a user
 constexpr uint32_t rooms_joined_max = 200;             // a user: `welcome` holds them all in one frame of frame_out_bytes_max
 constexpr size_t room_list_bytes_max = 512 * 1024;     // of GET /api/rooms: one's own, then the liveliest public ones
 constexpr uint32_t sessions_max = 32;                  // a user; the longest unused goes
+constexpr uint32_t sessions_max_highest = 256;         // what the option can make of it: they are listed in one answer
 constexpr uint32_t invited_at_once_max = 100;          // `members` of POST /api/rooms
 constexpr uint32_t unread_max = 999;
 constexpr uint32_t unread_kept = 2048;                 // counts kept in memory, 40 bytes each: who comes back needs no reading; a power of two

@@ -49,7 +49,7 @@ static uint32_t throttled(const AuthTask *t, std::string_view name) {
     uint64_t now = clock_ms();
     ScopedBuf key;
     buf_add(key, t->address_group);
-    uint32_t wait = throttle(by_address, keyed_hash(buf_view(key)), logins_per_address_max, now);
+    uint32_t wait = throttle(by_address, keyed_hash(buf_view(key)), current.login_rate_per_address, now);
     buf_add_char(key, '\0');
     if (!unicode_fold_key(name, key)) buf_add(key, name);
     uint32_t wait_name = throttle(by_name, keyed_hash(buf_view(key)), current.login_rate, now);
@@ -126,7 +126,7 @@ static void make_session(AuthTask *t) {
     uuid_make(t->token);
     StoreWrite *w = hub_write_new(WriteKind::session_add, nullptr);
     w->user = t->user_id;
-    w->limit = sessions_max;
+    w->limit = current.sessions_max;
     if (!clock_is_set()) w->time = 0; // no date rather than one by which it has expired as soon as the clock is set
     w->agent = arena_copy(w->arena, t->agent);
     w->address = arena_copy(w->arena, t->address);

@@ -8,6 +8,8 @@ struct AuthOptions {
     uint64_t password_memory_kib = 19 * 1024;
     uint64_t password_ops = 2;
     uint32_t login_rate = 10;       // a minute for each (address, name); 0: no limit, and none for each address either
+    uint32_t login_rate_per_address = logins_per_address_max; // over all names
+    uint32_t sessions_max = ::sessions_max; // of a user
 };
 
 // threads: how many passwords are hashed at once, each with password_memory_kib. False when there is no memory for it.

@@ -16,6 +16,8 @@ struct HubOptions {
     size_t frame_bytes_max = ::frame_bytes_max; // here it is only told; net/ws keeps to it
     Rate message_rate = {20, 5};
     Rate request_rate = {100, 50};
+    uint32_t rooms_made_max = ::rooms_made_max; // by a user
+    SessionLife session_life = {};
     const char *server_name = "ChatterBox";
 };
 

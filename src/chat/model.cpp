@@ -41,16 +41,16 @@ Member *model_member(const Model *m, int64_t room, int64_t user) {
 // A time of 0 was taken while the clock was not set: nothing expires by it.
 static bool passed(int64_t since, int64_t ms_max) { return since && clock_is_set() && clock_wall_ms() - since > ms_max; }
 
-bool session_is_too_old(const Session *session) { return passed(session->created, session_age_ms_max); }
-bool session_is_over(const Session *session) { return passed(session->last_used, session_unused_ms_max) || session_is_too_old(session); }
+bool session_is_too_old(const Session *session, const SessionLife &life) { return passed(session->created, life.age_ms_max); }
+bool session_is_over(const Session *session, const SessionLife &life) { return passed(session->last_used, life.unused_ms_max) || session_is_too_old(session, life); }
 
-Session *model_session(const Model *m, std::string_view token) {
+Session *model_session(const Model *m, std::string_view token, const SessionLife &life) {
     if (!uuid_valid(token)) return nullptr;
     unsigned char hash[hash_bytes];
     token_hash(token, hash);
     auto *session = static_cast<Session *>(idmap_get(m->sessions_by_token, token_key(hash)));
     if (!session || !equal_constant_time(session->token_hash, hash, hash_bytes)) return nullptr;
-    return session_is_over(session) ? nullptr : session;
+    return session_is_over(session, life) ? nullptr : session;
 }
 
 Session *model_session_of(const User *user, int64_t id) {

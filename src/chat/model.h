@@ -4,6 +4,7 @@
 
 #include "base/bucket.h"
 #include "base/idmap.h"
+#include "base/limits.h"
 #include "store/store.h"
 
 struct Member;
@@ -65,6 +66,11 @@ struct Session {
     uint64_t touched_ms;         // monotonic; when last_used was written last
 };
 
+// How long a session lasts.
+struct SessionLife {
+    int64_t unused_ms_max = session_unused_ms_max, age_ms_max = session_age_ms_max;
+};
+
 struct Model {
     IdMap users_by_id, users_by_name;   // keyed_hash of the folded name
     IdMap rooms_by_id;
@@ -83,11 +89,11 @@ User *model_user_by_name(const Model *m, std::string_view name);     // folded h
 Room *model_room(const Model *m, int64_t id);
 Member *model_member(const Model *m, int64_t room, int64_t user);    // null: not in it
 // The session of a presented token, or null: unknown, or expired (PROTOCOL §4; never while the clock is not set).
-Session *model_session(const Model *m, std::string_view token);
+Session *model_session(const Model *m, std::string_view token, const SessionLife &life);
 Session *model_session_of(const User *user, int64_t id);
 // Its time is over, though nobody has asked for it since: unused for too long, or too old however much it is used. Never while the clock is not set.
-bool session_is_over(const Session *session);
-bool session_is_too_old(const Session *session);
+bool session_is_over(const Session *session, const SessionLife &life);
+bool session_is_too_old(const Session *session, const SessionLife &life);
 
 // Applying what was committed. Each returns the present object.
 User *model_put_user(Model *m, const UserRow &row, std::string_view name_key);

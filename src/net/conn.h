@@ -37,6 +37,12 @@ struct NetOptions {
     uint32_t connections_max = sockets_max_default + 512;
     uint32_t refused_max = connections_refused_max;      // beyond them
     uint32_t connections_per_address_max = connections_per_address_max_default; // loopback and trusted proxies have none
+    uint32_t guests_per_address_max = connections_without_session_max; // of those, without a session
+    size_t head_bytes_max = http_head_bytes_max;         // a request's; < 65,536
+    size_t body_bytes_max = http_body_bytes_max;
+    uint32_t head_ms_max = http_head_ms_max;             // until it is whole
+    uint32_t body_ms_max = http_body_ms_max;
+    uint32_t idle_ms_max = http_idle_ms_max;             // between requests
     const Cidr *trusted = nullptr;                       // --trust-proxy; lives as long as the net
     uint32_t trusted_count = 0;
     OriginRules origins;                                 // lives as long as the net

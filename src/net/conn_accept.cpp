@@ -62,7 +62,7 @@ void count_in(Conn *c) {
 // Makes room for a newcomer where a limit says so. False when there is none.
 bool room_for(Conn *c) {
     AddressCount *count = c->count;
-    if (count != nullptr && (count->connections > net.options.connections_per_address_max || count->without_session > connections_without_session_max)) {
+    if (count != nullptr && (count->connections > net.options.connections_per_address_max || count->without_session > net.options.guests_per_address_max)) {
         if (count->oldest == nullptr) return false;
         conn_end(count->oldest);
     }

@@ -93,9 +93,9 @@ void deadline_disarm(Conn *c) {
 
 uint64_t deadline_of(const Conn *c) {
     switch (c->state) {
-    case ConnState::idle: return c->since_ms + (c->fresh ? http_head_ms_max : http_idle_ms_max);
-    case ConnState::head: return c->since_ms + http_head_ms_max;
-    case ConnState::body: return c->since_ms + http_body_ms_max;
+    case ConnState::idle: return c->since_ms + (c->fresh ? net.options.head_ms_max : net.options.idle_ms_max);
+    case ConnState::head: return c->since_ms + net.options.head_ms_max;
+    case ConnState::body: return c->since_ms + net.options.body_ms_max;
     case ConnState::answer: return std::min(c->progress_ms + http_write_ms_max, answer_until(c));
     case ConnState::closing:
     case ConnState::draining: return c->since_ms + drain_ms_max;

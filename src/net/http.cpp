@@ -88,7 +88,7 @@ bool framing_ok(HttpIn *in, const char *from, const char *to) {
         char c = *from;
         bool is_bad = (in->before == '\r') != (c == '\n') || (in->before == '\n' && (c == ' ' || c == '\t' || c == ':')) ||
                       ((unsigned char)c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f;
-        if (!is_bad && ++in->framing_bytes <= http_head_bytes_max + 8 * in->body.len) {
+        if (!is_bad && ++in->framing_bytes <= net.options.head_bytes_max + 8 * in->body.len) {
             in->before = c;
             continue;
         }
@@ -104,7 +104,7 @@ int on_body(llhttp_t *p, const char *at, size_t len) {
     if (in->chunked && !framing_ok(in, in->data_end, at)) return -1;
     in->data_end = at + len;
     in->before = 0;
-    if (in->body.len + len > http_body_bytes_max) return http_in_refuse(in, Err::too_large);
+    if (in->body.len + len > net.options.body_bytes_max) return http_in_refuse(in, Err::too_large);
     secret_add(in->body, {at, len});
     return 0;
 }
@@ -220,7 +220,7 @@ size_t take_head(HttpIn *in, const char *data, size_t len, bool *whole) {
         }
     }
     // Of what is refused too: that it is a HEAD decides over the answer.
-    size_t more = i - kept, room = http_head_bytes_max - in->head.len;
+    size_t more = i - kept, room = net.options.head_bytes_max - in->head.len;
     secret_add(in->head, {data + kept, std::min(more, room)});
     if (in->err != Err::ok) return len;
     if (more <= room) return i;

@@ -177,7 +177,7 @@ bool body_is_too_large(const HttpIn *in) {
     uint64_t bytes = 0;
     std::string_view length = field(in, Known::content_length);
     std::from_chars(length.data(), length.data() + length.size(), bytes);
-    return bytes > http_body_bytes_max;
+    return bytes > net.options.body_bytes_max;
 }
 
 bool asks_for_websocket(const HttpIn *in) { return any_field_has(in, Known::upgrade, "websocket"); }

@@ -191,7 +191,7 @@ static void read_authors(Db &db, StoreRead *r) {
 }
 
 static void read_sessions(Db &db, StoreRead *r) {
-    uint32_t places = sessions_max;
+    uint32_t places = sessions_max_highest;
     r->sessions = static_cast<SessionRow *>(arena_alloc(r->arena, places * sizeof(SessionRow)));
     Query q(db, Sql::sessions_of, r->user);
     while (r->sessions_count < places && query_step(q)) row_session(q, r->arena, &r->sessions[r->sessions_count++]);

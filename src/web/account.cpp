@@ -7,6 +7,7 @@
 #include "web/api.h"
 #include "web/audit.h"
 
+#include <algorithm>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,11 +85,12 @@ static void logged_in(AuthTask *t) {
     if (!r) return;
     if (t->err != Err::ok) return answer_attempt(r, t);
     end_former(t);
+    const SessionLife &life = web_hub->options.session_life;
     SecretBuf json(own_json_bytes), cookie(cookie_line_bytes);
     JsonWriter w{.out = &json};
     json_begin(w, '{');
     json_field(w, "token", t->token);
-    json_field_int(w, "expires", t->session->created + session_unused_ms_max);
+    json_field_int(w, "expires", t->session->created + std::min(life.unused_ms_max, life.age_ms_max));
     json_key(w, "user");
     protocol_user(w, t->user, Eyes::own);
     json_end(w, '}');
@@ -257,7 +259,7 @@ static void sessions_known(StoreRead *read) {
         for (uint32_t i = 0; i < read->sessions_count; i++) {
             const SessionRow &s = read->sessions[i];
             const Session *session = model_session_of(user, s.id);
-            if (!session || session_is_over(session)) continue; // its row may outlive it
+            if (!session || session_is_over(session, web_hub->options.session_life)) continue; // its row may outlive it
             json_begin(w, '{');
             json_field_int(w, "id", s.id);
             json_field_int(w, "created", s.created);

@@ -129,7 +129,7 @@ void put_cookie(Buf &headers, bool tls, std::string_view token) {
     buf_add(headers, tls ? "Set-Cookie: __Host-chatterbox=" : "Set-Cookie: chatterbox=");
     buf_add(headers, token);
     buf_add(headers, "; Path=/; HttpOnly; SameSite=Strict; Max-Age=");
-    buf_add_int(headers, token.empty() ? 0 : session_age_ms_max / 1000);
+    buf_add_int(headers, token.empty() ? 0 : web_hub->options.session_life.age_ms_max / 1000);
     buf_add(headers, tls ? "; Secure\r\n" : "\r\n");
 }
 
@@ -186,9 +186,9 @@ static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
     SecretBuf query(0);
     std::string_view token;
     *by_cookie = false;
-    if (token_of(r, handshake, query, &token)) return model_session(&web_hub->model, token);
+    if (token_of(r, handshake, query, &token)) return model_session(&web_hub->model, token, web_hub->options.session_life);
     for (size_t at = 0; http_cookie_next(r, cookie_name(r), &at, &token);)
-        if (Session *session = model_session(&web_hub->model, token)) {
+        if (Session *session = model_session(&web_hub->model, token, web_hub->options.session_life)) {
             *by_cookie = true;
             return session;
         }
@@ -209,7 +209,7 @@ void session_touch(Session *session) {
     uint64_t now = clock_ms();
     if ((session->touched_ms && now - session->touched_ms < session_touch_ms) || !clock_is_set()) return;
     session->touched_ms = now;
-    if (session_is_too_old(session)) return end_of_age(session);
+    if (session_is_too_old(session, web_hub->options.session_life)) return end_of_age(session);
     int64_t wall_ms = clock_wall_ms();
     if (session->created && wall_ms - session->last_used < static_cast<int64_t>(session_touch_ms)) return; // by the server before this one
     session->last_used = wall_ms;

@@ -168,7 +168,7 @@ static Err take_members(Call *call, StoreWrite *w) {
 void post_room(Call *call) {
     StoreWrite *w = hub_write_new(WriteKind::room_add, call->user);
     bool has_private = false;
-    w->limit = rooms_made_max;
+    w->limit = web_hub->options.rooms_made_max;
     Err err = take_name(call, w);
     if (err == Err::ok) err = take_topic(call, w);
     if (err == Err::ok) err = take_flag(call, "private", &w->flag, &has_private);

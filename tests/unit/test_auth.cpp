@@ -85,7 +85,7 @@ static void register_then_login(void **) {
     Outcome &o = registers("Alice", "correct horse");
     assert_int_equal(o.err, Err::ok);
     User *alice = chat_find("alice");
-    assert_ptr_equal(model_session(&chat.hub.model, o.token)->user, alice);
+    assert_ptr_equal(model_session(&chat.hub.model, o.token, {})->user, alice);
     assert_int_equal(alice->role, Role::user);
     assert_non_null(model_member(&chat.hub.model, lobby_id, alice->id));
     assert_int_equal(logs_in("ALICE", "correct horse"), Err::ok);

@@ -699,6 +699,19 @@ static void an_address_has_its_share(void **) {
     world_end();
 }
 
+static void how_many_guests_is_for_the_operator_to_say(void **) {
+    NetOptions options;
+    options.guests_per_address_max = 2;
+    world_begin(options);
+    ScopedBuf sent;
+    ConnId first = world_connect(&sent, "203.0.113.9"), second = world_connect(&sent, "203.0.113.9");
+    assert_non_null(conn_get(first));
+    world_connect(&sent, "203.0.113.9");
+    assert_null(conn_get(first));
+    assert_non_null(conn_get(second));
+    world_end();
+}
+
 // Half a body, or a refusal that is not read: with these nobody keeps the others of its address out.
 static void a_slow_request_makes_room(void **) {
     for (std::string_view begun : {"POST /p HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhel", "POST /p HTTP/1.1\r\n" H "Content-Length: x\r\n\r\n"}) {
@@ -768,6 +781,7 @@ int main() {
         cmocka_unit_test(who_is_refused_takes_no_place),
         cmocka_unit_test(a_slow_request_makes_room),
         cmocka_unit_test(an_address_has_its_share),
+        cmocka_unit_test(how_many_guests_is_for_the_operator_to_say),
         cmocka_unit_test(a_stopping_server_says_close),
         cmocka_unit_test(a_stopping_server_waits_for_answers_alone),
     };

@@ -46,6 +46,11 @@ static const struct {
     {"login-rate", "off"},                        // hash_queue_max
     {"max-sockets-per-user", "1000"}, {"max-connections-per-address", "1000"}, // within --max-sockets and the connections beside them
     {"text-max", "16000"},                        // within --frame-max
+    {"max-guests-per-address", "300"},            // within --max-connections-per-address
+    {"head-max", "1024"}, {"body-max", "1024"},   // a request costs less than a socket: see below
+    {"head-time", "60"}, {"body-time", "60"}, {"keep-alive", "600"}, {"fragments-max", "1000000"}, // each is as long as it is, however slowly and in how many pieces it comes
+    {"login-rate-per-address", "1000"},           // hash_queue_max
+    {"max-sessions-per-user", "256"}, {"max-rooms-per-user", "1000"}, {"session-idle", "60"}, {"session-age", "1000"}, // what people have, not strangers
     {"ping-idle", "60"}, {"silent-max", "7200"}, {"stuck-max", "3600"}, // connections are counted as if they stayed for ever
     {"deflate", "on"},                            // messages are counted as if all were inflated
 };

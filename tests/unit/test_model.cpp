@@ -160,14 +160,14 @@ static void sessions_are_found_by_their_token(void **) {
     char first[37], second[37], never[37];
     Session *a = a_session(1, 1, first), *b = a_session(2, 1, second);
     uuid_make(never);
-    assert_ptr_equal(model_session(&m, first), a);
-    assert_ptr_equal(model_session(&m, second), b);
+    assert_ptr_equal(model_session(&m, first, {}), a);
+    assert_ptr_equal(model_session(&m, second, {}), b);
     assert_ptr_equal(model_session_of(model_user(&m, 1), 2), b);
     assert_null(model_session_of(model_user(&m, 2), 2)); // somebody else's
-    for (std::string_view token : {std::string_view{never}, std::string_view{}, std::string_view{"1"}, std::string_view{first, 35}}) assert_null(model_session(&m, token));
+    for (std::string_view token : {std::string_view{never}, std::string_view{}, std::string_view{"1"}, std::string_view{first, 35}}) assert_null(model_session(&m, token, {}));
     model_drop_session(&m, a);
-    assert_null(model_session(&m, first));
-    assert_ptr_equal(model_session(&m, second), b);
+    assert_null(model_session(&m, first, {}));
+    assert_ptr_equal(model_session(&m, second, {}), b);
     assert_ptr_equal(model_user(&m, 1)->sessions, b);
     assert_null(a_session(3, 77, first)); // nobody's
 }
@@ -183,9 +183,15 @@ static void sessions_expire_while_the_clock_is_set(void **) {
     for (auto &row : rows) {
         char token[37];
         Session *s = a_session(1, 1, token, row.used, row.made);
-        check((model_session(&m, token) == s) == row.good, "used %lld ms ago", (long long)row.used);
+        check((model_session(&m, token, {}) == s) == row.good, "used %lld ms ago", (long long)row.used);
         model_drop_session(&m, s);
     }
+    // Another life that the operator has chosen.
+    char token[37];
+    Session *s = a_session(1, 1, token, 3 * minute, 5 * minute);
+    assert_ptr_equal(model_session(&m, token, {.unused_ms_max = 4 * minute, .age_ms_max = 6 * minute}), s);
+    assert_null(model_session(&m, token, {.unused_ms_max = 2 * minute, .age_ms_max = 6 * minute}));
+    assert_null(model_session(&m, token, {.unused_ms_max = 4 * minute, .age_ms_max = 4 * minute}));
 }
 
 int main() {

@@ -52,6 +52,13 @@ static void defaults_are_the_protocols(void **) {
     assert_int_equal(o.max_sockets, 10000);
     assert_int_equal(o.max_sockets_per_user, 64);
     assert_int_equal(o.max_connections_per_address, 256);
+    assert_int_equal(o.login_rate_per_address, 60);
+    assert_int_equal(o.max_guests_per_address, 32);
+    assert_int_equal(o.max_sessions_per_user, 32);
+    assert_int_equal(o.max_rooms_per_user, 100);
+    assert_true(o.session_idle == 30 && o.session_age == 365);
+    assert_true(o.head_max == 8192 && o.head_time == 10 && o.body_max == 65'536 && o.body_time == 20 && o.keep_alive == 60);
+    assert_int_equal(o.fragments_max, 16'384);
     assert_int_equal(o.text_max, 4000);
     assert_int_equal(o.frame_max, 65536);
     assert_int_equal(o.ping_idle, 30);

@@ -215,16 +215,16 @@ static void an_open_socket_is_a_use_of_its_session(void **) {
         user->sessions->last_used -= session_unused_ms_max + 1000;
         user->sessions->touched_ms = 0;
     }
-    assert_null(model_session(&hub.model, tokens[0]));
+    assert_null(model_session(&hub.model, tokens[0], {}));
     say(speaks, R"({"type":"ping"})");
-    assert_non_null(model_session(&hub.model, tokens[0]));
-    assert_null(model_session(&hub.model, tokens[1]));
+    assert_non_null(model_session(&hub.model, tokens[0], {}));
+    assert_null(model_session(&hub.model, tokens[1], {}));
     pong(listens);
-    assert_non_null(model_session(&hub.model, tokens[1]));
+    assert_non_null(model_session(&hub.model, tokens[1], {}));
     bob->sessions->last_used -= session_unused_ms_max + 1000;
     bob->sessions->touched_ms = 0;
     conn_abort(conn_get(listens.id));
-    assert_non_null(model_session(&hub.model, tokens[1]));
+    assert_non_null(model_session(&hub.model, tokens[1], {}));
     Tab &again = a_tab();
     online(again, tokens[1]);
 }

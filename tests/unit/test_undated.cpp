@@ -23,13 +23,13 @@ static void they_do_not_expire(void **) {
     model_put_user(&m, user, "anna");
     char token[37];
     Session *s = load(m, 0, 0, token);
-    assert_ptr_equal(model_session(&m, token), s);
+    assert_ptr_equal(model_session(&m, token, {}), s);
     model_drop_session(&m, s);
     s = load(m, 0, 1, token); // used for the last time in 1970, with a clock that somebody had set
-    assert_null(model_session(&m, token));
+    assert_null(model_session(&m, token, {}));
     model_drop_session(&m, s);
     load(m, 1, clock_wall_ms(), token);
-    assert_null(model_session(&m, token));
+    assert_null(model_session(&m, token, {}));
     model_free(&m);
 }
 
