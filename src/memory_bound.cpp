@@ -6,7 +6,7 @@
 #include <algorithm>
 
 constexpr uint64_t kib = 1024, mib = 1024 * kib;
-constexpr uint64_t fixed_bytes = 16 * mib;         // an idle server has 4; SQLite may take 2.5 more, a JSON document 1.5, finished results and pages 3, zlib 0.3
+constexpr uint64_t fixed_bytes = 16 * mib;         // an idle server has 4; SQLite may take 2.5 more, a JSON document 0.3, finished results and pages 3, zlib 0.3
 constexpr uint64_t batch_bytes = 6 * mib;          // what the results of the batch that is committed add to its operations
 constexpr uint64_t task_bytes = 4 * kib;           // a login that waits
 constexpr uint64_t idle_connection_bytes = 1 * kib;
@@ -20,7 +20,7 @@ static uint64_t grown(uint64_t bytes) { return 2 * bytes; }
 MemoryBound memory_bound(const Options *o, unsigned hash_threads, uint64_t machine_bytes) {
     uint64_t socket = wslay_bytes + grown(o->frame_max) + grown(o->frame_max)                     // a message, and inflated
                       + grown(private_queue_bytes_max) + grown(frame_out_bytes_max);              // answers that wait, and the rest of a frame
-    uint64_t request = grown(http_head_bytes_max) + grown(http_body_bytes_max) + http_response_rest_max + 2 * kib; // the rest of an answer is copied as long as it is
+    uint64_t request = grown(o->head_max) + grown(o->body_max) + http_response_rest_max + 2 * kib; // the rest of an answer is copied as long as it is
     MemoryBound b = {};
     b.fixed = fixed_bytes;
     b.hashing = hash_threads * (uint64_t{o->password_memory_mib} * mib + task_bytes) + hash_queue_max * task_bytes;

@@ -6,7 +6,7 @@
 
 //        enumerator           code                   HTTP  sentence
 #define CB_ERRORS(X) \
-    X(bad_json,            "bad_json",            400, "That is not a JSON object.") \
+    X(bad_json,            "bad_json",            400, "That is not a JSON object, or it has too many parts.") \
     X(bad_request,         "bad_request",         400, "A field is missing, of the wrong kind or out of range.") \
     X(unknown_type,        "unknown_type",        400, "This server does not know that type of message.") \
     X(unauthorized,        "unauthorized",        401, "Log in first.") \

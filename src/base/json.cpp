@@ -24,6 +24,7 @@
 namespace {
 
 constexpr unsigned depth_max = 16;
+constexpr unsigned values_max = 4096; // names counted too; the longest honest text has some hundred
 constexpr size_t simd_bytes = 16; // what one step may read behind the text
 
 // RapidJSON does not look at what its allocator returns, so it gets one that never returns null.
@@ -43,24 +44,26 @@ using Pool = rapidjson::MemoryPoolAllocator<JsonMemory>;
 using Document = rapidjson::GenericDocument<Utf8, Pool, JsonMemory>;
 using Value = Document::ValueType;
 
-// Stands between the reader and the document: refuses deep nesting as it happens, and strings that are not UTF-8 once their escapes are resolved
+// Stands between the reader and the document: refuses deep nesting and too many values as they come (64 KiB of zeros would hold the loop for as long as
+// thirty messages do), and strings that are not UTF-8 once their escapes are resolved
 // (the reader's own check, which lets a \udc00 by itself pass, is not asked for).
 struct Guard {
     Document &document;
-    unsigned depth = 0;
+    unsigned depth = 0, values = 0;
 
-    bool Null() { return document.Null(); }
-    bool Bool(bool b) { return document.Bool(b); }
-    bool Int(int n) { return document.Int(n); }
-    bool Uint(unsigned n) { return document.Uint(n); }
-    bool Int64(int64_t n) { return document.Int64(n); }
-    bool Uint64(uint64_t n) { return document.Uint64(n); }
-    bool Double(double n) { return document.Double(n); }
+    bool another() { return ++values <= values_max; }
+    bool Null() { return another() && document.Null(); }
+    bool Bool(bool b) { return another() && document.Bool(b); }
+    bool Int(int n) { return another() && document.Int(n); }
+    bool Uint(unsigned n) { return another() && document.Uint(n); }
+    bool Int64(int64_t n) { return another() && document.Int64(n); }
+    bool Uint64(uint64_t n) { return another() && document.Uint64(n); }
+    bool Double(double n) { return another() && document.Double(n); }
     bool RawNumber(const char *, rapidjson::SizeType, bool) { return false; } // only with a flag that is not set
-    bool String(const char *s, rapidjson::SizeType n, bool copy) { return utf8_valid({s, n}) && document.String(s, n, copy); }
+    bool String(const char *s, rapidjson::SizeType n, bool copy) { return another() && utf8_valid({s, n}) && document.String(s, n, copy); }
     bool Key(const char *s, rapidjson::SizeType n, bool copy) { return String(s, n, copy); }
-    bool StartObject() { return ++depth <= depth_max && document.StartObject(); }
-    bool StartArray() { return ++depth <= depth_max && document.StartArray(); }
+    bool StartObject() { return another() && ++depth <= depth_max && document.StartObject(); }
+    bool StartArray() { return another() && ++depth <= depth_max && document.StartArray(); }
     bool EndObject(rapidjson::SizeType n) { return depth-- > 0 && document.EndObject(n); }
     bool EndArray(rapidjson::SizeType n) { return depth-- > 0 && document.EndArray(n); }
 };

@@ -12,7 +12,7 @@ struct JsonRef {
 };
 
 // Parses a text (at most 64 KiB by the callers' limits) that must be one JSON object without anything behind it. Null on a syntax error, on invalid
-// UTF-8, on another kind of value, or when it is nested deeper than 16.
+// UTF-8, on another kind of value, when it is nested deeper than 16, or has more than 4,096 values and names.
 JsonRef json_parse(std::string_view text);
 
 // Overwrites the document parsed last, which held a secret. Its values die.

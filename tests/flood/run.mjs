@@ -4,7 +4,8 @@
 // ratios is over RATIO=… (2), or the bound was passed. One round in which a shared machine stood still is no fault of the server's: where the median is over, twice as
 // many rounds more are had, and it is the median of all that counts.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { startServer } from '../support/server.mjs'
 import { accomplices, attacks } from './attacks.mjs'
@@ -18,13 +19,16 @@ const wanted = process.argv[2] ?? ''
 const until = s => { const end = Date.now() + s * 1000; return () => Date.now() > end }
 let bad = 0
 
-/**
- * The attack, from another process: the counts of its answers, and `over` to know when it is over. It has what the server and the good clients leave of the
- * machine's cores (SCHED_IDLE): attackers come from machines of their own, and where they take a core from a good client it is that which would be measured.
- */
+// Attackers come from machines of their own: they have the last core to themselves, the server and the good clients the others. Were they to share one, it is the kernel's
+// turns of 4 ms that would be measured (even at SCHED_IDLE, which a thread that has just woken up is not held to). Where there is one core, SCHED_IDLE must do.
+const cores = availableParallelism()
+const apart = cores > 1 ? ['taskset', '-c', cores - 1] : ['chrt', '--idle', '0']
+if (cores > 1) execFileSync('taskset', ['-acp', `0-${cores - 2}`, process.pid])
+
+/** The attack, from another process: the counts of its answers, and `over` to know when it is over. */
 function attack(name, server, people) {
   const what = JSON.stringify({ name, server: { host: server.host, port: server.port, url: server.url }, seconds, scale, people })
-  const child = spawn('chrt', ['--idle', '0', process.execPath, fileURLToPath(new URL('attacker.mjs', import.meta.url)), what], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(apart[0], [...apart.slice(1), process.execPath, fileURLToPath(new URL('attacker.mjs', import.meta.url)), what], { stdio: ['ignore', 'pipe', 'inherit'] })
   let text = '', ended = false, begun
   const ready = new Promise(done => { begun = done })
   child.stdout.on('data', chunk => {
@@ -39,7 +43,9 @@ function attack(name, server, people) {
 async function round(name, { args = [], prepares = false, room = false }) {
   const server = await startServer({ args: [...(args.length ? args : ['--max-sockets', '2000']), '--login-rate', '10', '--message-rate', '20/5', '--request-rate', '100/50', '--deflate', 'on', '--max-sockets-per-user', '2000'] })
   const people = await accomplices(server, 8), good = await goodClients(server, { n: 12, room })
-  // A good client writes three messages a second, of the five that it may. Quiet is before and after, since the machine is not always the same.
+  // A good client writes three messages a second, of the five that it may. Quiet is before and after, since the machine is not always the same; neither counts the
+  // first seconds, in which the good clients' own code is still being compiled.
+  await good.talk(until(seconds / 5), 25)
   const quiet = await good.talk(until(seconds / 2), 25)
   const by = attack(name, server, people.map(({ token }) => ({ token })))
   if (prepares) await by.ready

@@ -22,7 +22,7 @@ async function refusedText(text, codes) {
 
 test('bad_json: what is not JSON, or too deep', async () => {
   for (const text of ['', '{', '{"type":"ping"', 'ping', '{"type":"ping"}}', "{'type':'ping'}", '{"type":"ping",}', '{"type":"ping"}\n{"type":"ping"}', '{"type":"message","text":"\\ud800"}',
-    '{"type":"message","text":"a\u0001"}', '['.repeat(60_000), '{"a":'.repeat(10_000), '{"type":"ping","ref":NaN}', '\ufeff{"type":"ping"}']) {
+    '{"type":"message","text":"a\u0001"}', '['.repeat(60_000), '{"a":'.repeat(10_000), `{"type":"ping","pad":[${'0,'.repeat(30_000)}0]}`, '{"type":"ping","ref":NaN}', '\ufeff{"type":"ping"}']) {
     await refusedText(text, 'bad_json')
   }
 })
