@@ -213,6 +213,7 @@ std::string_view http_joined(
 // --- ws.cpp, ws_accept.cpp
 bool ws_negotiate(std::string_view offers, Buf &answer, bool *packs);
 bool ws_is_close(char first); // of a frame: is it a close?
+uint64_t ws_gathers(const Conn *c); // bytes of the message that has begun, those of its present frame that have not come included
 size_t ws_input(Conn *c, const char *data, size_t len);
 size_t ws_weight(const Conn *c); // bytes of the loan
 void ws_free(Conn *c);

@@ -9,6 +9,8 @@
 
 namespace {
 
+constexpr size_t talk_bytes_max = 16 * 1024 + 256; // of a text of 4,000 characters of four bytes, and its frame
+
 bool choked(const Conn *c) {
     return conn_private_bytes(c) + (c->out != nullptr ? c->out->private_bytes : 0) > private_queue_pause_bytes;
 }
@@ -68,8 +70,9 @@ void read_done(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
         bool is_request = c->state != ConnState::socket;
         bool asks = c->state == ConnState::idle || c->state == ConnState::head || c->state == ConnState::body;
         bool leaves = c->state == ConnState::socket && ws_is_close(buf->base[0]);
-        // Nobody who talks sends so much at once; but it has room for ten thousand pings.
-        bool floods = (c->state == ConnState::socket || c->state == ConnState::closing) && (size_t)n == read_buffer_bytes;
+        // Nobody who talks sends so much; but it has room for thousands of pings, or to be inflated and looked through for as long as many messages.
+        bool is_open = c->state == ConnState::socket || c->state == ConnState::closing;
+        bool floods = is_open && ((size_t)n >= talk_bytes_max || ws_gathers(c) >= talk_bytes_max);
         if ((asks || leaves || floods) && c->held.len == 0 && net_turn_is_long()) put_off(c, {buf->base, (size_t)n});
         else conn_feed(c, {buf->base, (size_t)n});
         if (is_request) memory_wipe({buf->base, (size_t)n}); // it may hold a password or a token, and what is needed of it has been copied

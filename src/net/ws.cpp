@@ -351,6 +351,8 @@ void ws_free(Conn *c) {
     else give_back(in);
 }
 
+uint64_t ws_gathers(const Conn *c) { return c->ws == nullptr ? 0 : c->ws->message.len + c->ws->payload_left; }
+
 bool ws_is_close(char first) { return first == (char)(final_bit | opcode_close); }
 
 void ws_refuse(Conn *c) {

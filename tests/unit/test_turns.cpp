@@ -202,6 +202,37 @@ static void control_frames_are_heard_over_several_turns(void **) {
     end_here();
 }
 
+// A message of sixty thousand bytes may cost as much as thirty others, in one piece or in many. One that is short waits for none of them.
+static void long_messages_are_heard_over_several_turns(void **) {
+    for (size_t first : {(size_t)20'006, (size_t)19'000}) {
+        listen_here();
+        world.text = [](Conn *, std::string_view text) {
+            if (text.size() < 1000) return;
+            heard++;
+            now_us += cost_us;
+        };
+        ScopedBuf frame;
+        buf_add(frame, {"\x81\xfe\x4e\x1e\0\0\0\0", 8}); // 19,998 bytes
+        while (frame.len < 20'006) buf_add_char(frame, 'x');
+        int fds[crowd], talks = guest(true);
+        for (int &fd : fds) fd = guest(true);
+        for (int fd : fds) write_all(fd, {frame.data, first});
+        if (first < frame.len) {
+            for (int i = 0; i < 5; i++) turn();
+            assert_int_equal(heard, 0);
+            for (int fd : fds) write_all(fd, {frame.data + first, frame.len - first});
+        }
+        write_all(talks, {"\x81\x82\0\0\0\0hi", 8});
+        turn();
+        assert_int_equal(heard, fit);
+        assert_true(has(world.log, "text 2 hi"));
+        takes_several_turns(&heard);
+        for (int fd : fds) close(fd);
+        close(talks);
+        end_here();
+    }
+}
+
 // Nor does it hold up the others when we have said goodbye and wait for the answer.
 static void a_flood_behind_our_goodbye_waits_too(void **) {
     listen_here();
@@ -233,6 +264,7 @@ int main() {
         cmocka_unit_test(newcomers_are_accepted_over_several_turns),
         cmocka_unit_test(those_who_go_are_let_go_over_several_turns),
         cmocka_unit_test(control_frames_are_heard_over_several_turns),
+        cmocka_unit_test(long_messages_are_heard_over_several_turns),
         cmocka_unit_test(a_flood_behind_our_goodbye_waits_too),
     };
     return cmocka_run_group_tests_name("turns", tests, nullptr, nullptr);
