@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/crypto.h"
 #include "base/errors.h"
+#include "base/limits.h"
 #include "base/worker.h"
 
 struct Store;
@@ -150,7 +151,7 @@ struct StoreWrite {
     uint32_t ended_sessions_count;
 };
 
-constexpr uint32_t ended_sessions_max = 64;
+constexpr uint32_t ended_sessions_max = sessions_max_highest;
 
 StoreWrite *store_write_new(WriteKind kind);
 void store_write_free(StoreWrite *w);

@@ -52,6 +52,17 @@ test('--max-sessions-per-user: the longest unused goes', async () => {
   for (const { token } of [second, third]) assert.equal((await call(server, 'GET', '/api/me/sessions', { token })).sessions.length, 2)
 })
 
+test('… and however many there are, all others end with the password', async () => {
+  const many = await startServer({ args: ['--max-sessions-per-user', '256', '--password-memory', '1', '--password-ops', '1'] })
+  const tokens = [(await register(many, 'carol')).token]
+  while (tokens.length < 256) tokens.push((await login(many, 'carol')).token)
+  assert.equal((await call(many, 'GET', '/api/me/sessions', { token: tokens[7] })).sessions.length, 256)
+  await call(many, 'POST', '/api/me/password', { token: tokens[0], json: { old: PASSWORD, new: 'another long password' } }, 204)
+  const status = await Promise.all(tokens.map(async token => (await http(many, 'GET', '/api/me', { token })).status))
+  assert.deepEqual(status, tokens.map((_, i) => i ? 401 : 200))
+  await many.stop()
+}, { timeout: 60_000 })
+
 test('--max-rooms-per-user', async () => {
   const make = name => http(server, 'POST', '/api/rooms', { token: alice.token, json: { name } })
   assert.equal((await make('first')).status, 201)
