@@ -102,8 +102,6 @@ static void busy(AuthTask *t) {
 // Has the password been changed since the attempt began? Whoever changes it ends all other sessions, and one made of the old password is one of them.
 static bool is_void(const AuthTask *t) { return model_user(&hub->model, t->user_id)->passwords != t->passwords; }
 
-static void done_silently(Hub *, StoreWrite *) {}
-
 // --- a session at the end of registration and login
 
 static void session_made(Hub *, StoreWrite *w) {
@@ -114,7 +112,7 @@ static void session_made(Hub *, StoreWrite *w) {
         StoreWrite *end = hub_write_new(WriteKind::session_end, nullptr);
         end->user = w->user;
         end->session_id = w->session_id;
-        hub_submit(hub, end, {}, done_silently);
+        hub_submit(hub, end, {}, hub_unanswered);
         return finish(t, Err::bad_credentials);
     }
     t->session = model_session_of(t->user, w->session_id);
@@ -182,7 +180,7 @@ static void login_verified(AuthTask *t) {
         w->text = arena_copy(w->arena, t->new_hash);
         w->key = arena_copy(w->arena, t->stored_hash); // not if it has been changed meanwhile
         w->renew_only = true;
-        hub_submit(hub, w, {}, done_silently); // what could not be renewed now will be at the next login
+        hub_submit(hub, w, {}, hub_unanswered); // what could not be renewed now will be at the next login
     }
     make_session(t);
 }

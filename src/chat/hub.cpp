@@ -374,9 +374,28 @@ Err hub_delete(Hub *h, User *user, int64_t message, const HubOrigin &origin, Hub
 
 // --- time
 
+// A session that is over is refused from then on. Here its row goes too, and with it the address and the browser that its owner could see; a socket that is too old with it. A sleeping server is
+// not woken for it.
+static void end_old_sessions(Hub *h, uint64_t now_ms) {
+    uint32_t found = 0;
+    IdMapEntry e;
+    for (uint32_t i = 0; found < sessions_swept_max && idmap_next(h->model.sessions_by_token, &i, &e);) {
+        const auto *session = static_cast<const Session *>(e.value);
+        if (!session_is_over(session, h->options.session_life)) continue;
+        found++;
+        StoreWrite *w = hub_write_new(WriteKind::session_end, nullptr);
+        w->user = session->user->id;
+        w->session_id = session->id;
+        hub_submit(h, w, {}, hub_unanswered);
+    }
+    h->sweep_due_ms = now_ms + (found == sessions_swept_max ? sweep_again_ms : sweep_ms);
+}
+
 void hub_turn(Hub *h, uint64_t now_ms) {
     seen_turn(h, now_ms);
     presence_turn(h, now_ms);
+    if (!h->sweep_due_ms) h->sweep_due_ms = now_ms + sweep_again_ms; // the start has enough to do
+    else if (h->sweep_due_ms <= now_ms) end_old_sessions(h, now_ms);
 }
 
 uint64_t hub_due_ms(const Hub *h) {

@@ -64,6 +64,7 @@ struct Hub {
     uint64_t linger_due_ms;        // the next look at people who left; 0: none linger
     Buf online_json;               // the array for `ready`, as long as nobody comes or goes
     bool online_json_valid;
+    uint64_t sweep_due_ms;         // the next look at sessions that are over; 0: no turn has been
 };
 
 // Loads the model from the store. False when it cannot be read.
@@ -86,6 +87,7 @@ std::string_view hub_ref(const StoreWrite *w);
 // hub's). With a full queue `finish` runs at once with `unavailable`. A warning is the exception: `finish` runs before the block that it may bring.
 using HubFinish = void (*)(Hub *h, StoreWrite *w);
 void hub_submit(Hub *h, StoreWrite *w, const HubOrigin &origin, HubFinish finish);
+inline void hub_unanswered(Hub *, StoreWrite *) {} // the finish of what nobody waits for
 // A write of a kind by a user (null: the system), dated now.
 StoreWrite *hub_write_new(WriteKind kind, const User *by);
 

@@ -195,14 +195,12 @@ static Session *who_asks(HttpRequest *r, bool handshake, bool *by_cookie) {
     return nullptr;
 }
 
-static void touched(Hub *, StoreWrite *) {}
-
 // Over an open socket, that is: for a request it is none any more.
 static void end_of_age(const Session *session) {
     StoreWrite *w = hub_write_new(WriteKind::session_end, nullptr);
     w->user = session->user->id;
     w->session_id = session->id;
-    hub_submit(web_hub, w, {}, touched);
+    hub_submit(web_hub, w, {}, hub_unanswered);
 }
 
 void session_touch(Session *session) {
@@ -217,7 +215,7 @@ void session_touch(Session *session) {
     StoreWrite *w = hub_write_new(WriteKind::session_touch, nullptr);
     w->user = session->user->id;
     w->session_id = session->id;
-    hub_submit(web_hub, w, {}, touched);
+    hub_submit(web_hub, w, {}, hub_unanswered);
 }
 
 // --- routes

@@ -2,6 +2,7 @@
 // of the test's own.
 #include "chat_world.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "chat/presence.h"
@@ -312,6 +313,41 @@ static void a_new_password_ends_the_other_sessions(void **) {
     assert_ptr_equal(bob->sessions, kept);
     assert_null(kept->next_of_user);
     check_text(buf_view(chat.hooks), "session of bob ended\n", "hooks");
+}
+
+// Of somebody who never came back.
+static void sessions_that_are_over_leave_the_database(void **) {
+    Session *fresh = a_session(bob);
+    int64_t kept = fresh->id, long_ago = clock_wall_ms() - session_unused_ms_max - 60'000;
+    for (uint32_t i = 0; i < sessions_swept_max + 20; i++) {
+        StoreWrite *w = hub_write_new(WriteKind::session_add, nullptr);
+        w->user = alice->id;
+        w->time = long_ago;
+        random_bytes(w->token_hash, sizeof w->token_hash);
+        w->limit = 1000;
+        assert_int_equal(chat_did(w), Err::ok);
+    }
+    chat_wait(1000);
+    assert_int_equal(chat.hub.model.sessions_by_token.count, sessions_swept_max + 21); // the start is over first
+    chat_wait(sweep_again_ms);
+    assert_int_equal(chat.hub.model.sessions_by_token.count, 21); // not all in one go
+    chat_wait(sweep_again_ms);
+    assert_null(alice->sessions);
+    assert_int_equal(bob->sessions->id, kept);
+    assert_int_equal(chat.hub.sweep_due_ms, chat.now_ms + sweep_ms);
+    assert_int_equal(hub_due_ms(&chat.hub), 0); // a server without work sleeps
+    check_text(buf_view(chat.hooks).substr(0, 23), "session of alice ended\n", "hooks");
+    StoreRead *read = store_read_new(ReadKind::sessions);
+    read->user = alice->id;
+    static uint32_t rows;
+    rows = 99;
+    read->done = [](StoreRead *r) {
+        rows = r->sessions_count;
+        store_read_free(r);
+    };
+    assert_true(store_read(chat.hub.store, read));
+    chat_wait(1);
+    assert_int_equal(rows, 0);
 }
 
 static void when_the_queue_is_full_the_answer_comes_at_once(void **) {
@@ -651,6 +687,7 @@ int main() {
         test(what_was_sent_before_the_block_is_judged_behind_it),
         test(a_deleted_user_leaves_everywhere),
         test(a_new_password_ends_the_other_sessions),
+        test(sessions_that_are_over_leave_the_database),
         test(when_the_queue_is_full_the_answer_comes_at_once),
         test(after_a_reload_all_is_there_again),
         test(a_reload_does_not_forget_what_only_memory_knows),
