@@ -111,6 +111,14 @@ test('a member invites, the owner and an admin remove, others do not', async () 
   assert.deepEqual(names((await call(server, 'GET', `/api/rooms/${room.id}/members`, { token: alice.token })).members), ['alice'])
 })
 
+test('a change that changes nothing is no mistake, and no change', async () => {
+  const room = await make(alice, { name: 'Attic' })
+  const { room: same } = await call(server, 'PATCH', `/api/rooms/${room.id}`, { token: alice.token, json: { color: 'blue' } }, 200)
+  assert.deepEqual([same.name, same.rev, same.joined], ['Attic', room.rev, true])
+  const { user } = await call(server, 'GET', '/api/me', { token: alice.token }, 200)
+  assert.deepEqual((await call(server, 'PATCH', '/api/me', { token: alice.token, json: {} }, 200)).user, user)
+})
+
 test('a room is renamed by its owner and by an admin, and everybody in it hears of it', async () => {
   const room = await make(alice, { name: 'Cellar' })
   await join(bob, room.id)

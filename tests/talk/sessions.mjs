@@ -99,6 +99,7 @@ test('a change of password needs the old one and ends every other session', asyn
   assert.ok([401, 403].includes(wrong.status), `${wrong.status} ${wrong.text}`)
   assert.equal(wrong.json.error, 'bad_credentials')
   await refused(server, 'POST', '/api/me/password', { token: here.token, json: { old: PASSWORD, new: 'short' } }, 422, 'bad_password')
+  for (const json of [{}, { old: PASSWORD }, { new: 'a new long password' }, { old: PASSWORD, new: 7 }]) await refused(server, 'POST', '/api/me/password', { token: here.token, json }, 400, 'bad_request')
   await call(server, 'GET', '/api/me', { token: there.token }, 200)
   await call(server, 'POST', '/api/me/password', { token: here.token, json: { old: PASSWORD, new: 'a new long password' } }, 204)
   await theirs.expectClose(4001)
