@@ -99,7 +99,7 @@ test('a public room is joined and left by oneself', async () => {
 })
 
 test('a member invites, the owner and an admin remove, others do not', async () => {
-  const room = await make(alice, { name: 'Attic' })
+  const room = await make(alice, { name: 'Loft above' })
   const res = await api(bob, 'POST', `/api/rooms/${room.id}/members`, { username: 'eve' })
   assert.equal(res.status, 403, 'who is not a member invites nobody')
   await join(alice, room.id, bob)
@@ -112,9 +112,9 @@ test('a member invites, the owner and an admin remove, others do not', async () 
 })
 
 test('a change that changes nothing is no mistake, and no change', async () => {
-  const room = await make(alice, { name: 'Attic' })
+  const room = await make(alice, { name: 'Loft above' })
   const { room: same } = await call(server, 'PATCH', `/api/rooms/${room.id}`, { token: alice.token, json: { color: 'blue' } }, 200)
-  assert.deepEqual([same.name, same.rev, same.joined], ['Attic', room.rev, true])
+  assert.deepEqual([same.name, same.rev, same.joined], ['Loft above', room.rev, true])
   const { user } = await call(server, 'GET', '/api/me', { token: alice.token }, 200)
   assert.deepEqual((await call(server, 'PATCH', '/api/me', { token: alice.token, json: {} }, 200)).user, user)
 })
