@@ -99,7 +99,7 @@ test('a public room is joined and left by oneself', async () => {
 })
 
 test('a member invites, the owner and an admin remove, others do not', async () => {
-  const room = await make(alice, { name: 'Loft above' })
+  const room = await make(alice, { name: 'Attic' })
   const res = await api(bob, 'POST', `/api/rooms/${room.id}/members`, { username: 'eve' })
   assert.equal(res.status, 403, 'who is not a member invites nobody')
   await join(alice, room.id, bob)
