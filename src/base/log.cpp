@@ -3,6 +3,8 @@
 // no terminal command.
 #include "base/log.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@ constexpr size_t message_bytes_max = 1000;
 
 int level_now = (int)LogLevel::info;
 bool format_json_now = false;
+unsigned lines_lost = 0; // since the last that was taken
 
 // 2026-11-22T16:43:26.123Z, computed here because gmtime_r reads time zone files.
 size_t log_time(char *out, size_t room) {
@@ -42,7 +45,7 @@ size_t log_time(char *out, size_t room) {
 
 // Controls (C1 too, which terminals obey) become \u00XX, in JSON quotes and backslashes are escaped; in bytes that are no UTF-8
 // everything beyond ASCII is shown as \u00XX. `out` has room for six times the message.
-size_t log_escape(char *out, std::string_view message) {
+size_t log_escape(char *out, std::string_view message, bool json) {
     bool utf8 = utf8_valid(message);
     size_t length = 0;
     for (size_t i = 0; i < message.size(); i++) {
@@ -52,18 +55,32 @@ size_t log_escape(char *out, std::string_view message) {
         if (c < 0x20 || c == 0x7f || c1 || (c >= 0x80 && !utf8)) {
             length += (size_t)snprintf(out + length, 7, "\\u%04x", c);
         } else {
-            if (format_json_now && (c == '"' || c == '\\')) out[length++] = '\\';
+            if (json && (c == '"' || c == '\\')) out[length++] = '\\';
             out[length++] = (char)c;
         }
     }
     return length;
 }
 
+// Who reads it may have stopped: a terminal that is held, a pager, a collector that hangs. The server must not stand still for that, so lines are lost, and counted.
+bool log_is_taken() {
+    constexpr int patience_ms = 20;
+    pollfd taker = {.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    int n = poll(&taker, 1, __atomic_load_n(&lines_lost, __ATOMIC_RELAXED) != 0 ? 0 : patience_ms);
+    while (n < 0 && errno == EINTR) n = poll(&taker, 1, 0);
+    return n != 0; // an error is for write to meet
+}
+
+void log_write(const char *line, size_t length) {
+    if (!log_is_taken()) return (void)__atomic_add_fetch(&lines_lost, 1, __ATOMIC_RELAXED);
+    [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line, length);
+}
+
 } // namespace
 
 void log_start(LogLevel level, bool format_json) {
-    level_now = (int)level;
-    format_json_now = format_json;
+    __atomic_store_n(&level_now, (int)level, __ATOMIC_RELAXED);
+    __atomic_store_n(&format_json_now, format_json, __ATOMIC_RELAXED);
 }
 
 bool log_level_parse(const char *name, LogLevel *out) {
@@ -76,7 +93,11 @@ bool log_level_parse(const char *name, LogLevel *out) {
 }
 
 void log_line(LogLevel level, const char *format, ...) {
-    if ((int)level > level_now) return;
+    if ((int)level > __atomic_load_n(&level_now, __ATOMIC_RELAXED)) return;
+    if (unsigned lost = __atomic_load_n(&lines_lost, __ATOMIC_RELAXED); lost != 0 && log_is_taken()) {
+        __atomic_store_n(&lines_lost, 0, __ATOMIC_RELAXED);
+        log_line(LogLevel::error, "log: %u lines were lost: nobody took them", lost);
+    }
     char message[message_bytes_max];
     va_list arguments;
     va_start(arguments, format);
@@ -91,10 +112,11 @@ void log_line(LogLevel level, const char *format, ...) {
     char line[message_bytes_max * 6 + 128];
     char time[40];
     log_time(time, sizeof time);
-    const char *shape = format_json_now ? "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"" : "%s %-5s ";
+    bool json = __atomic_load_n(&format_json_now, __ATOMIC_RELAXED);
+    const char *shape = json ? "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"" : "%s %-5s ";
     size_t used = (size_t)snprintf(line, 120, shape, time, level_names[(int)level]);
-    used += log_escape(line + used, {message, length});
-    if (format_json_now) line[used++] = '"', line[used++] = '}';
+    used += log_escape(line + used, {message, length}, json);
+    if (json) line[used++] = '"', line[used++] = '}';
     line[used++] = '\n';
-    [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line, used);
+    log_write(line, used);
 }
