@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/embedded.h"
 
@@ -84,9 +85,9 @@ static bool check_version(Db &db, Buf *report, bool *is_ours) {
     return false;
 }
 
-bool store_check_file(const char *path, Buf *report, Buf *summary) {
+static bool check_file(const char *path, DbMode mode, Buf *report, Buf *summary) {
     Db db;
-    if (!db_open(db, path, DbMode::read, report)) {
+    if (!db_open(db, path, mode, report)) {
         buf_add_char(*report, '\n');
         return false;
     }
@@ -103,11 +104,43 @@ bool store_check_file(const char *path, Buf *report, Buf *summary) {
     return is_sound;
 }
 
-bool store_check(Store *s, Buf *report) { return store_check_file(s->path, report, nullptr); }
+bool store_check(Store *s, Buf *report) { return check_file(s->path, DbMode::read, report, nullptr); }
 
-bool store_check_folder(const char *dir, Buf *report, Buf *summary) {
+// A log needs a file of shared memory beside it, so that where nothing can be written (a disk that was mounted anew for reading after an error, a folder of somebody else's, a
+// full disk) not even reading begins. False with the reason when it is that.
+static bool can_be_read(const char *path, Buf *reason) {
+    Db db;
+    if (!db_open(db, path, DbMode::read, reason)) return false;
+    int rc = sqlite3_exec(db.handle, "SELECT count(*) FROM sqlite_schema", nullptr, nullptr, nullptr);
+    int kind = sqlite3_extended_errcode(db.handle);
+    bool is_of_place = (rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_NOMEM || kind == SQLITE_IOERR_SHMOPEN ||
+                       kind == SQLITE_IOERR_SHMSIZE || kind == SQLITE_IOERR_SHMMAP || kind == SQLITE_IOERR_SHMLOCK;
+    if (is_of_place) buf_printf(*reason, "%s (%d)", sqlite3_errmsg(db.handle), kind);
+    db_close(db, false);
+    return !is_of_place;
+}
+
+// Is there a log with something in it?
+static bool has_log(const char *path) {
+    char log[sizeof(Store::path) + 8];
+    snprintf(log, sizeof log, "%s-wal", path);
+    struct stat st;
+    return stat(log, &st) == 0 && st.st_size > 0;
+}
+
+Soundness store_check_folder(const char *dir, Buf *report, Buf *summary) {
     char path[sizeof(Store::path)];
     snprintf(path, sizeof path, "%s/chatterbox.db", dir);
     db_start(false); // a list of many revs takes more than a server allows itself
-    return store_check_file(path, report, summary);
+    DbMode mode = db_is_backup(path) ? DbMode::alone : DbMode::read; // the log beside it is that of the database before
+    ScopedBuf reason;
+    if (mode == DbMode::read && !can_be_read(path, &reason)) {
+        if (has_log(path)) {
+            buf_printf(*report, "%.*s. Its newest changes are in %s-wal, which needs a folder that can be written: copy the whole folder to such a place and check it there",
+                       static_cast<int>(reason.len), reason.data, path);
+            return Soundness::unknown;
+        }
+        mode = DbMode::alone;
+    }
+    return check_file(path, mode, report, summary) ? Soundness::sound : Soundness::damaged;
 }

@@ -159,10 +159,23 @@ void db_start(bool bounded) {
 
 // --- connections
 
+// The path as SQLite's URI (RFC 3986 §2.1), which can say that nothing but the file itself is to be looked at.
+static void put_uri(Buf &out, const char *path) {
+    buf_add(out, "file:");
+    for (const char *c = path; *c; c++) {
+        if (*c == '%' || *c == '?' || *c == '#') buf_printf(out, "%%%02x", static_cast<unsigned char>(*c));
+        else buf_add_char(out, *c);
+    }
+    buf_add(out, "?immutable=1");
+    buf_add_char(out, '\0');
+}
+
 bool db_open(Db &db, const char *path, DbMode mode, Buf *error) {
-    int flags = SQLITE_OPEN_NOMUTEX | (mode == DbMode::write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+    int flags = SQLITE_OPEN_NOMUTEX | (mode == DbMode::write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | (mode == DbMode::alone ? SQLITE_OPEN_URI : 0);
+    ScopedBuf uri;
+    if (mode == DbMode::alone) put_uri(uri, path);
     db = {};
-    int rc = sqlite3_open_v2(path, &db.handle, flags, nullptr);
+    int rc = sqlite3_open_v2(mode == DbMode::alone ? uri.data : path, &db.handle, flags, nullptr);
     if (rc != SQLITE_OK) {
         buf_printf(*error, "cannot open %s: %s", path, db.handle ? sqlite3_errmsg(db.handle) : "out of memory");
         db_close(db, false);

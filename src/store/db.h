@@ -34,7 +34,11 @@ struct Db {
 
 constexpr int db_page_bytes = 4096;
 
-enum class DbMode : uint8_t { read, write };
+enum class DbMode : uint8_t {
+    read,
+    write,
+    alone, // read, with no look at its log and no lock: nobody writes, and there is no log, or it is not its own
+};
 
 // Once before the first connection; later calls do nothing. With `bounded` SQLite gets a static heap where it was built for one.
 void db_start(bool bounded);
@@ -129,7 +133,7 @@ int db_schema_version(const char *schema);
 bool db_migrate(Db &db, const char *path, const char *schema, Buf *error);
 // A consistent copy of the database at `path` with an empty epoch, fsynced, replacing what was there. False, with a sentence in
 // *error, and nothing is left behind.
-bool db_copy(Db &db, const char *path, Buf *error);
+bool db_copy(Db &db, const char *path, const char *end, Buf *error);
 // The file at `path` and its entry in its folder survive power loss after this.
 bool db_sync(const char *path);
 bool db_sync_folder_of(const char *path);

@@ -106,9 +106,10 @@ void reader_stop(Store *s, bool checkpoint);  // finishes what is queued
 void reader_release(Store *s, uint64_t us_max = release_us_max);
 bool reader_wants_turn(const Store *s);       // some were left
 
-// --- check.cpp
+// --- store.cpp
 
-bool store_check_file(const char *path, Buf *report, Buf *summary);
+// Is the file a copy that no store has opened since it was made?
+bool db_is_backup(const char *path);
 
 // --- backup.cpp
 

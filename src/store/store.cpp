@@ -111,12 +111,17 @@ static bool file_make(const char *path, bool *is_new, Buf *error) {
 
 // A backup put in the place of the database after a crash meets the old one's write-ahead log, which SQLite would take for its own. Ours are always in
 // WAL mode (the header's bytes 18 and 19 are 2) before they have a log; a backup is not yet.
-static void stranger_log_remove(const char *path) {
+bool db_is_backup(const char *path) {
     unsigned char header[20] = {};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
+    if (fd < 0) return false;
     bool is_backup = pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header && header[18] == 1;
     close(fd);
+    return is_backup;
+}
+
+static void stranger_log_remove(const char *path) {
+    bool is_backup = db_is_backup(path);
     char companion[sizeof(Store::path) + 8];
     for (const char *end : {"-wal", "-shm"}) {
         snprintf(companion, sizeof companion, "%s%s", path, end);

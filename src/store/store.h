@@ -277,5 +277,7 @@ void store_copying(Store *s, bool begins);
 // Is the whole database sound: the structure of the file and our own invariants (no rev twice, every sender a user …)? False with the findings in *report, a
 // line each. It only reads, also while the store works.
 bool store_check(Store *s, Buf *report);
-// The same for the folder of a store that is not open here (another process may have it open); what is in it, when sound, to *summary.
-bool store_check_folder(const char *dir, Buf *report, Buf *summary);
+// The same for the folder of a store that is not open here (another process may have it open); what is in it, when sound, to *summary. Unknown: it could not be looked at here, for
+// the reason in *report, which says nothing against it.
+enum class Soundness : uint8_t { sound, damaged, unknown };
+Soundness store_check_folder(const char *dir, Buf *report, Buf *summary);
