@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -93,8 +94,10 @@ static void list_users(const Model *model, Buf *out) {
         time_t at = static_cast<time_t>(u->created / 1000);
         struct tm day;
         gmtime_r(&at, &day);
-        buf_printf(*out, "%-32s %-9s %-8s %04d-%02d-%02d warnings %u\n", u->name, role_text(u->role), u->deleted ? "deleted" : u->blocked ? "blocked" : "active",
-                   day.tm_year + 1900, day.tm_mon + 1, day.tm_mday, u->warnings);
+        buf_printf(*out, "%-32s %-9s %-8s ", u->name, role_text(u->role), u->deleted ? "deleted" : u->blocked ? "blocked" : "active");
+        if (clock_is_set()) buf_printf(*out, "%04d-%02d-%02d", day.tm_year + 1900, day.tm_mon + 1, day.tm_mday);
+        else buf_add(*out, "unknown   ");
+        buf_printf(*out, " warnings %u\n", u->warnings);
     }
     free(users);
 }
@@ -185,16 +188,24 @@ void admin_answer_free(AdminAnswer *answer) {
 
 // --- a password from standard input, hashed here
 
+// Up to the end of the line, which may be CR LF; whole, whatever is in it: what is too long for a password is longer than `room`, and refused as that.
+static size_t read_line(char *line, size_t room) {
+    size_t len = 0;
+    for (int c; len < room && (c = getchar_unlocked()) != EOF && c != '\n';) line[len++] = static_cast<char>(c);
+    return len > 0 && line[len - 1] == '\r' ? len - 1 : len;
+}
+
 // Reads one line. False with a line in *error.
 static bool read_password(const Options *o, std::string_view name, char hash[password_hash_max], Buf *error) {
     if (isatty(STDIN_FILENO)) fprintf(stderr, "Password (it is shown as you type): ");
-    char line[1024];
+    char line[8 * 1024];
     ScopedBuf clean;
-    if (!fgets(line, sizeof line, stdin)) {
+    setvbuf(stdin, nullptr, _IONBF, 0); // the library's buffer would keep it
+    size_t len = read_line(line, sizeof line);
+    if (len == 0) {
         buf_add(*error, "a password is needed on standard input");
         return false;
     }
-    size_t len = strcspn(line, "\r\n");
     Err err = rules_password({line, len}, name);
     bool good = err == Err::ok && unicode_nfc({line, len}, clean);
     if (!good) buf_add(*error, err_info(Err::bad_password).message);
@@ -249,6 +260,13 @@ static int print(AdminAnswer *answer) {
     return status;
 }
 
+// Whom root becomes for it: --user, or else whose the database is.
+static UserIds owner_of(const Options *o, const char *database) {
+    struct stat st;
+    if (o->user.uid || geteuid() != 0 || stat(database, &st) != 0 || st.st_uid == 0 || st.st_gid == 0) return o->user;
+    return {st.st_uid, st.st_gid};
+}
+
 // The server that holds the lock may be starting or stopping: then its control socket is not there, and a moment later one of the two ways is open.
 static void run(const Options *o, const AdminCall &call, AdminAnswer *answer) {
     ScopedBuf database;
@@ -257,17 +275,20 @@ static void run(const Options *o, const AdminCall &call, AdminAnswer *answer) {
     // Only `user add` makes a data directory: it is how one begins without a page. Everything else would look at an empty one and say so at length.
     bool begins = call.words_count > 1 && call.words[1] == "add";
     if (!begins && access(database.data, F_OK) != 0) {
-        refuse(answer, 1, "there is no database in ", o->data);
+        bool is_missing = errno == ENOENT || errno == ENOTDIR;
+        refuse(answer, 1, is_missing ? "there is no database in " : "the database cannot be reached: ", o->data);
+        if (!is_missing) buf_printf(answer->error, " (%s)", strerror(errno));
         return;
     }
     for (int attempt = 0; attempt < 20; attempt++) {
-        if (store_is_locked(o->data)) {
+        // Somebody may have removed the lock of a server that runs.
+        if (store_is_locked(o->data) || control_answers(o->data)) {
             if (call.words[0] == "backup") return back_up_beside(o->data, call.words[1], answer);
             if (control_ask(o->data, call, answer)) return;
         } else {
             ScopedBuf error;
             // Files that root makes here would be out of the server's reach. A backup is written where root says.
-            bool good = call.words[0] == "backup" || sandbox_become(o->user, o->data, &error);
+            bool good = call.words[0] == "backup" || sandbox_become(owner_of(o, database.data), o->data, &error);
             Store *store = !good ? nullptr : store_open({.dir = o->data, .durability = o->durability}, nullptr, nullptr, &error);
             if (store) {
                 if (call.words[0] == "backup") back_up(o->data, call.words[1], answer);
@@ -305,6 +326,9 @@ static bool is_command(const char *word) {
 
 static int stop_words(const Options *o, int argc, char **argv) {
     ScopedBuf text, error;
+    AdminCall call = {.words = {"stop-words", argc > 0 ? argv[0] : ""}, .words_count = argc > 0 ? 2u : 1u, .role = {}, .password_hash = {}};
+    AdminAnswer answer;
+    if (!o->stop_words[0] && control_ask(o->data, call, &answer)) return print(&answer); // a server's are those that it has read
     Words *words = words_file_read(o->stop_words, &error);
     if (!words || !words_file_text(o->stop_words, &text, &error)) {
         words_free(words);
@@ -323,11 +347,18 @@ static int check(const Options *o) {
     ScopedBuf path, report, summary;
     buf_printf(path, "%s/chatterbox.db", o->data);
     buf_add_char(path, '\0');
-    if (access(path.data, R_OK) != 0) return fail_about(1, errno == ENOENT ? "there is no database in " : "the database cannot be read: ", o->data, "");
+    struct stat st;
+    if (access(path.data, R_OK) != 0 || stat(path.data, &st) != 0) return fail_about(1, errno == ENOENT ? "there is no database in " : "the database cannot be read: ", o->data, "");
+    if (st.st_size == 0) return fail_about(1, "the database is empty, as a start that came to nothing leaves it; the next one makes it: ", path.data, "");
     bool is_served = store_is_locked(o->data);
-    if (store_check_folder(o->data, &report, &summary)) {
+    Soundness soundness = store_check_folder(o->data, &report, &summary);
+    if (soundness == Soundness::sound) {
         printf("%s is sound: %.*s%s\n", path.data, static_cast<int>(summary.len), summary.data, is_served ? " (a server is running on it)" : "");
         return 0;
+    }
+    if (soundness == Soundness::unknown) {
+        fprintf(stderr, "chatterbox: %s could not be looked at: %.*s\n", path.data, static_cast<int>(report.len), report.data);
+        return 1;
     }
     fwrite(report.data, 1, report.len, stdout);
     fprintf(stderr, "chatterbox: %s is not sound. Stop the server, copy the whole folder to a safe place, put the newest backup in the place of\n"
@@ -341,26 +372,33 @@ static int version() {
     return 0;
 }
 
-// Takes --role VALUE out of the arguments, before `--`.
-static bool take_role(int *argc, char **argv, std::string_view *role) {
+// Takes --role VALUE out of the arguments, before `--`. Null, or the argument that is no good.
+static const char *take_role(int *argc, char **argv, std::string_view *role) {
     int kept = 0;
-    bool literal = false, good = true;
+    bool literal = false;
     for (int i = 0; i < *argc; i++) {
         if (!literal && strcmp(argv[i], "--") == 0) {
             literal = true;
         } else if (!literal && strcmp(argv[i], "--role") == 0) {
-            good = i + 1 < *argc;
-            if (good) *role = argv[++i];
-        } else if (!literal && strncmp(argv[i], "--role=", 7) == 0) {
+            if (i + 1 == *argc || !argv[i + 1][0]) return argv[i];
+            *role = argv[++i];
+        } else if (!literal && strncmp(argv[i], "--role=", 7) == 0 && argv[i][7]) {
             *role = argv[i] + 7;
         } else if (!literal && argv[i][0] == '-' && argv[i][1]) {
-            return false;
+            return argv[i];
         } else {
             argv[kept++] = argv[i];
         }
     }
     *argc = kept;
-    return good;
+    return nullptr;
+}
+
+// Is each of them text? What is asked of a server goes there as JSON, and no name has other bytes.
+static const char *not_utf8(int argc, char **argv) {
+    for (int i = 0; i < argc; i++)
+        if (!utf8_valid(argv[i])) return argv[i];
+    return nullptr;
 }
 
 int admin_run(int argc, char **argv) {
@@ -373,7 +411,12 @@ int admin_run(int argc, char **argv) {
     }
     if (o.help || strcmp(argv[0], "help") == 0) return admin_help();
     if (!is_command(argv[0])) return fail_about(2, "there is no command ", argv[0], "; chatterbox --help lists them");
-    if (!take_role(&argc, argv, &call.role)) return fail(2, "there is an option that this command does not know; chatterbox --help lists them");
+    if (const char *wrong = take_role(&argc, argv, &call.role)) {
+        if (strncmp(wrong, "--role", 6) == 0) return fail_about(2, "a role is missing behind ", wrong, ": user, moderator or admin");
+        return fail_about(2, "this command has no option ", wrong, " (chatterbox --help lists them; what only looks like one goes behind --)");
+    }
+    if (!call.role.empty() && strcmp(argv[0], "user") != 0) return fail(2, "--role goes with user add");
+    if (strcmp(argv[0], "backup") != 0 && not_utf8(argc, argv)) return fail(2, "an argument is not UTF-8");
     if (strcmp(argv[0], "version") == 0) return argc > 1 ? fail(2, "usage: chatterbox version") : version();
     if (strcmp(argv[0], "check") == 0) return argc > 1 ? fail(2, "usage: chatterbox check [--data DIR]") : check(&o);
     if (strcmp(argv[0], "stop-words") == 0) return argc > 2 ? fail(2, "usage: chatterbox stop-words [TEXT]") : stop_words(&o, argc - 1, argv + 1);

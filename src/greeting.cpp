@@ -86,6 +86,7 @@ void greeting_print(const Options *options, const Hub *hub, const char *invite) 
     if (invite[0]) {
         ScopedBuf base;
         if (best.len) buf_add(base, buf_view(best));
+        else if (options->listen[0].unix_path[0] && options->allow_origin_count) buf_add(base, options->allow_origin[0]); // a proxy's
         else greeting_address(options->listen[0], base);
         print_invite(buf_view(base), invite);
     }

@@ -5,16 +5,18 @@
 #include "sandbox.h"
 #include "server.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 // Started with a standard stream closed, the next thing opened would take its number, and the log would be written into the loop's pipes or to a client. A socket
-// without a peer takes the place: writing to it fails and nothing else happens, and it needs no /dev, which an empty root does not have.
+// without a peer takes the place: writing to it fails, reading from it is at the end at once, and it needs no /dev, which an empty root does not have.
 static void keep_standard_streams() {
     for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0) (void)socket(AF_UNIX, SOCK_DGRAM, 0);
+        if (fcntl(fd, F_GETFD) < 0 && socket(AF_UNIX, SOCK_DGRAM, 0) == fd) (void)shutdown(fd, SHUT_RD);
 }
 
 static int fail_usage(const Buf &error) {
@@ -22,16 +24,24 @@ static int fail_usage(const Buf &error) {
     return 2;
 }
 
+// The status of a command, whose answer may have met a full disk.
+static int all_said(int status) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "chatterbox: the answer could not be written to standard output: %s\n", strerror(errno));
+    return status ? status : 1;
+}
+
 static int serve(int argc, char **argv) {
     static Options options;
     ScopedBuf error;
     if (!options_parse(argc, argv, &options, &error)) return fail_usage(error);
-    if (options.help) return admin_help();
+    if (options.help) return all_said(admin_help());
     return server_run(&options);
 }
 
 int main(int argc, char **argv) {
     keep_standard_streams();
+    (void)signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is an error code, not the end
     sandbox_harden_process();
     mem_start();
     if (!crypto_start()) {
@@ -43,5 +53,5 @@ int main(int argc, char **argv) {
     bool is_command = argc > 1 && argv[1][0] != '-';
     if (!is_command) return serve(argc - 1, argv + 1);
     if (strcmp(argv[1], "serve") == 0) return serve(argc - 2, argv + 2);
-    return admin_run(argc - 1, argv + 1);
+    return all_said(admin_run(argc - 1, argv + 1));
 }

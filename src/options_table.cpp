@@ -146,7 +146,7 @@ bool copy_text(Options *o, const OptionRow &row, std::string_view text) {
 const char *value_add(Options *o, const OptionRow &row, std::string_view text, uint32_t *count) {
     if (*count == options_list_max) return "at most 16 times";
     if (row.kind == OptionKind::listen) {
-        if (!listen_parse(text, &o->listen[*count])) return "ADDR:PORT like 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000, or unix:PATH";
+        if (!listen_parse(text, &o->listen[*count])) return "ADDR:PORT like 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000, or unix:PATH (of 107 bytes at most)";
     } else if (row.kind == OptionKind::origin) {
         if (!origin_ok(text)) return "an origin like https://chat.example.org, without a path";
         memcpy(o->allow_origin_text[*count], text.data(), text.size());

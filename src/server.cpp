@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/worker.h"
 #include "chat/auth.h"
+#include "control_client.h"
 #include "greeting.h"
 #include "memory_bound.h"
 #include "notify.h"
@@ -104,8 +105,7 @@ static bool raise_limits() {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
-    // A peer that has gone and a file size limit are error codes, not the end.
-    return signal(SIGPIPE, SIG_IGN) != SIG_ERR && signal(SIGXFSZ, SIG_IGN) != SIG_ERR;
+    return signal(SIGPIPE, SIG_IGN) != SIG_ERR; // a peer that has gone is an error code, not the end
 }
 
 static void session_ended(Session *session) { sockets_of_session_close(session); }
@@ -160,6 +160,11 @@ static unsigned hash_threads() {
 }
 
 static bool start_chat(Words *words, Buf *error) {
+    if (!store_is_locked(options->data) && control_answers(options->data)) {
+        buf_printf(*error, "a server is already running on %s, though its lock has been removed", options->data);
+        words_free(words);
+        return false;
+    }
     StoreOptions so = {.dir = options->data, .durability = options->durability};
     store = store_open(so, &loop, store_failed, error);
     if (!store) {
@@ -233,7 +238,7 @@ static bool start_net(Buf *error) {
                 buf_printf(*error, "a server is already running on %s", options->data);
                 return false;
             }
-            const char *hint = port_was_asked_before(i) ? " (by another server, or by the --listen before: [::] takes IPv4 too)" : " (another server is there; choose another port with --listen)";
+            const char *hint = where.unix_path[0] ? " (another server is there, or a file that is no socket)" : port_was_asked_before(i) ? " (by another server, or by the --listen before: [::] takes IPv4 too)" : " (another server is there; choose another port with --listen)";
             buf_printf(*error, "cannot listen on %.*s: %s%s", static_cast<int>(place.len), place.data, uv_strerror(failed), failed == UV_EADDRINUSE ? hint : "");
             return false;
         }
@@ -346,6 +351,7 @@ static void on_stop_signal(uv_signal_t *, int number) { stop_begin(number == SIG
 static void on_reload_signal(uv_signal_t *, int) {
     ScopedBuf message;
     if (!options_reload(options, &message)) return log_error("SIGHUP: nothing changed: %.*s", static_cast<int>(message.len), message.data);
+    log_start(options->log_level, options->log_json);
     hub.options = hub_options(options);
     auth_set_options(auth_options(options));
     ws_set_deflate(options->deflate);
@@ -385,6 +391,7 @@ static int start_failed(const Buf &error, int status) {
 int server_run(Options *o) {
     options = o;
     log_start(o->log_level, o->log_json);
+    (void)signal(SIGHUP, SIG_IGN); // until watch_signals: all has just been read
     // libuv aborts without a word where its table of descriptors cannot grow; ours says what it was.
     (void)uv_replace_allocator(malloc, mem_grow, calloc, free);
     ScopedBuf error;

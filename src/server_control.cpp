@@ -2,6 +2,7 @@
 #include "server_control.h"
 
 #include "admin.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "net/conn_listen.h"
@@ -16,6 +17,7 @@
 
 constexpr size_t call_bytes_max = 16 * 1024;
 constexpr uint32_t calls_max = 16;
+constexpr uint64_t quiet_ms_max = 1'000; // a command asks as soon as it is there
 
 struct ControlConn {
     uv_pipe_t pipe; // first
@@ -24,6 +26,7 @@ struct ControlConn {
     bool asked, writing, closed; // while asked, an answer is still to come and this memory stays
     bool copying;                // its process copies the database as long as it stays
     uid_t uid;                   // of that process
+    uint64_t since_ms;           // when it came
 };
 
 static Hub *hub;
@@ -39,14 +42,14 @@ static void free_conn(ControlConn *c) {
 static void on_closed(uv_handle_t *h) {
     auto *c = reinterpret_cast<ControlConn *>(h);
     c->closed = true;
-    for (ControlConn *&place : conns)
-        if (place == c) place = nullptr;
     if (!c->asked) free_conn(c);
 }
 
 static void end(ControlConn *c) {
     if (uv_is_closing(reinterpret_cast<uv_handle_t *>(c))) return;
     if (c->copying) store_copying(hub->store, false);
+    for (ControlConn *&place : conns)
+        if (place == c) place = nullptr;
     uv_close(reinterpret_cast<uv_handle_t *>(c), on_closed);
 }
 
@@ -104,6 +107,20 @@ static void let_copy(ControlConn *c) {
     });
 }
 
+static void say(ControlConn *c, int status, std::string_view out, std::string_view error) {
+    AdminAnswer a;
+    a.status = status;
+    buf_add(a.out, out);
+    buf_add(a.error, error);
+    answer(c, &a);
+}
+
+static void tell_stop_words(ControlConn *c, const AdminCall &call) {
+    if (call.words_count == 1) return say(c, 0, words_text(hub->words), {});
+    bool stopped = words_match(hub->words, call.words[1]);
+    say(c, stopped ? 1 : 0, stopped ? "stopped\n" : "let through\n", {});
+}
+
 static void hear(ControlConn *c, std::string_view line) {
     JsonRef root = json_parse(line), words = json_get(root, "words");
     AdminCall call = {};
@@ -114,6 +131,7 @@ static void hear(ControlConn *c, std::string_view line) {
     if (!good) return end(c);
     call.words_count = count;
     if (count == 1 && call.words[0] == "backup") return let_copy(c);
+    if (count >= 1 && count <= 2 && call.words[0] == "stop-words") return tell_stop_words(c, call);
     carry_out(c, call);
 }
 
@@ -143,15 +161,29 @@ static bool is_allowed(uv_pipe_t *pipe, uid_t *uid) {
     return peer.uid == 0 || peer.uid == geteuid();
 }
 
+// Who has not asked anything for a while makes room for who comes.
+static ControlConn **find_place() {
+    for (ControlConn *&place : conns)
+        if (!place) return &place;
+    for (ControlConn *&place : conns)
+        if (!place->asked && !place->copying && !place->out.len && clock_ms() - place->since_ms > quiet_ms_max) {
+            ControlConn **left = &place;
+            end(place);
+            return left;
+        }
+    return nullptr;
+}
+
 static void on_connection(Listener *l) {
     auto *c = static_cast<ControlConn *>(mem_zero(sizeof(ControlConn)));
     uv_pipe_init(l->loop, &c->pipe, 0);
-    ControlConn **place = nullptr;
-    for (ControlConn *&p : conns)
-        if (!p) place = &p;
-    bool good = uv_accept(&l->stream, reinterpret_cast<uv_stream_t *>(c)) == 0 && place && is_allowed(&c->pipe, &c->uid);
+    c->since_ms = clock_ms();
+    bool good = uv_accept(&l->stream, reinterpret_cast<uv_stream_t *>(c)) == 0 && is_allowed(&c->pipe, &c->uid);
+    ControlConn **place = find_place();
     if (place) *place = c;
-    if (!good || uv_read_start(reinterpret_cast<uv_stream_t *>(c), on_alloc, on_read)) end(c);
+    if (!good) return end(c);
+    if (!place) return say(c, 1, {}, "the server has as many commands under way as it takes; try again");
+    if (uv_read_start(reinterpret_cast<uv_stream_t *>(c), on_alloc, on_read)) end(c);
 }
 
 bool control_start(uv_loop_s *loop, Hub *h, const char *data_dir, Buf *error) {

@@ -43,7 +43,7 @@
     X(unavailable,         "unavailable",         503, "Not known to be done. Try again.") \
     X(overloaded,          "overloaded",          503, "The server is full. Try again soon.") \
     X(bad_version,         "bad_version",         505, "This server speaks HTTP/1.1 and HTTP/1.0.") \
-    X(storage_full,        "storage_full",        507, "The server's disk is full. Your message was not stored.")
+    X(storage_full,        "storage_full",        507, "The server's disk is full. Nothing was stored.")
 
 enum class Err : uint8_t {
     ok,

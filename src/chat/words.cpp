@@ -32,6 +32,7 @@ struct Words {
     // For ASCII and a list that is not too long the automaton as a table: where to go from each node with each key's class, with the highest bit
     // set when an entry ends there. Null: the list is long, and the nodes are walked.
     uint16_t *table;
+    Buf text;
 };
 
 // What unicode_fold_key makes of ASCII, as classes: 0 for what is no letter or digit (as the space stands for it), then the digits and the letters.
@@ -177,6 +178,7 @@ Words *words_parse(std::string_view text, Buf *error) {
     }
     if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3); // what some editors put before UTF-8
     Words *words = (Words *)mem_zero(sizeof(Words));
+    buf_add(words->text, text);
     node_add(words, 0, 0);
     words->root[0] = 0; // the root is nobody's child
     ScopedBuf folded, pattern;
@@ -200,8 +202,11 @@ void words_free(Words *words) {
     if (words == nullptr) return;
     free(words->nodes);
     free(words->table);
+    buf_free(words->text);
     free(words);
 }
+
+std::string_view words_text(const Words *words) { return buf_view(words->text); }
 
 uint32_t words_count(const Words *words) { return words->entries_count; }
 

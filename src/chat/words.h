@@ -13,6 +13,7 @@ constexpr uint32_t words_entry_chars_max = 100;
 // comment. Words of a phrase may be joined by white space, - ' . or _, and match across any run of white space, punctuation and symbols.
 // Null when a line makes no sense; then one line saying which and why is appended to *error. An empty list is a list: it matches nothing.
 Words *words_parse(std::string_view text, Buf *error);
+std::string_view words_text(const Words *words);             // what it was made of
 void words_free(Words *words);                               // null is fine
 uint32_t words_count(const Words *words);                    // entries
 // Linear in the text's length. What is not valid UTF-8 counts as a match: nobody could say what it holds.

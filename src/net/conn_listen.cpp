@@ -114,8 +114,12 @@ int bind_unix(Listener *l, const char *path, mode_t mode) {
     r = bind(l->socket, (sockaddr *)&un, sizeof un) == 0 ? 0 : -errno;
     umask(before);
     // libuv would remove the path with the handle, also with one that only rests.
-    if (r == 0) memcpy(l->path, path, strlen(path));
-    return r;
+    struct stat st;
+    if (r != 0 || lstat(path, &st) != 0) return r;
+    memcpy(l->path, path, strlen(path));
+    l->device = st.st_dev;
+    l->file = st.st_ino;
+    return 0;
 }
 
 int bind_tcp(Listener *l, const ListenAddress &where, uint16_t *port) {
@@ -158,7 +162,8 @@ int listener_open(Listener **out, uv_loop_t *loop, const ListenAddress &where, m
 void listener_close(Listener *l) {
     if (l->socket >= 0) close(l->socket);
     l->socket = -1;
-    if (l->path[0]) unlink(l->path);
+    struct stat st;
+    if (l->path[0] && lstat(l->path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->file) unlink(l->path);
     uv_close((uv_handle_t *)&l->rest, [](uv_handle_t *handle) { handle_closed((Listener *)handle->data); });
     if (l->is_awake) uv_close(&l->handle, [](uv_handle_t *handle) { handle_closed((Listener *)handle->data); });
 }

@@ -18,6 +18,8 @@ struct Listener {
     int socket;     // another descriptor of it, which outlives the handle; -1: it is over
     uint8_t handles; // libuv's, not yet closed
     char path[sizeof(sockaddr_un::sun_path)]; // of a Unix socket that is ours to remove
+    dev_t device; // … as long as the file there is this one
+    ino_t file;
     uv_timer_t rest;
     union {
         uv_handle_t handle;

@@ -83,7 +83,7 @@ static bool copy_before(Db &db, const char *path, int step, Buf *error) {
     char copy[PATH_MAX];
     copy_name(copy, path, step);
     unlink(copy);
-    if (!db_copy(db, copy, error)) return false;
+    if (!db_copy(db, copy, ".part", error)) return false;
     log_info("store: the database as it was is kept in %s", copy);
     int older = 0;
     for (int i = step - 1; i > 0; i--) {
@@ -160,9 +160,15 @@ static bool copy_forget_epoch(const char *path, Buf *error) {
 
 bool db_sync(const char *path) { return sync_path(path, O_RDONLY) && db_sync_folder_of(path); }
 
-bool db_copy(Db &db, const char *path, Buf *error) {
+// The copy gets its name, which nobody may have taken meanwhile; a file system without links (that of many cards) replaces such a file.
+static bool copy_finish(const char *temporary, const char *path) {
+    if (link(temporary, path) == 0) return unlink(temporary) == 0;
+    return errno != EEXIST && rename(temporary, path) == 0;
+}
+
+bool db_copy(Db &db, const char *path, const char *end, Buf *error) {
     char temporary[PATH_MAX], journal[PATH_MAX + 8];
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary) {
+    if ((size_t)snprintf(temporary, sizeof temporary, "%s%s", path, end) >= sizeof temporary) {
         buf_printf(*error, "the path is too long");
         return false;
     }
@@ -180,7 +186,7 @@ bool db_copy(Db &db, const char *path, Buf *error) {
     sqlite3_free(sql);
     if (!is_done) buf_printf(*error, "cannot copy the database to %s: %s", path, db.failure == Failure::full ? "the disk is full" : db.reason);
     is_done = is_done && copy_forget_epoch(temporary, error);
-    if (is_done && !(sync_path(temporary, O_RDONLY) && rename(temporary, path) == 0 && db_sync_folder_of(path))) {
+    if (is_done && !(sync_path(temporary, O_RDONLY) && copy_finish(temporary, path) && db_sync_folder_of(path))) {
         buf_printf(*error, "cannot write %s: %s", path, strerror(errno));
         is_done = false;
     }

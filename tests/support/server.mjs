@@ -49,9 +49,9 @@ export const freePort = () => new Promise(done => {
   })
 })
 
-/** Runs a program to its end: `{code, signal, stdout, stderr}`. */
-export function runProgram(program, args, { stdin = '', env = {}, cwd, timeout = 20_000 } = {}) {
-  const child = spawn(program, args, { env: { ...environment, ...env }, cwd, stdio: 'pipe' })
+/** Runs a program to its end: `{code, signal, stdout, stderr}`; root may run it `as` the user of a number. */
+export function runProgram(program, args, { stdin = '', env = {}, cwd, as, timeout = 20_000 } = {}) {
+  const child = spawn(program, args, { env: { ...environment, ...env }, cwd, stdio: 'pipe', ...(as ? { uid: as, gid: as } : {}) })
   children.add(child)
   const out = [], err = []
   child.stdout.on('data', chunk => out.push(chunk))
