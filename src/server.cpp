@@ -238,7 +238,9 @@ static bool start_net(Buf *error) {
                 buf_printf(*error, "a server is already running on %s", options->data);
                 return false;
             }
-            const char *hint = where->unix_path[0] ? " (another server is there, or a file that is no socket)" : port_was_asked_before(i) ? " (by another server, or by the --listen before: [::] takes IPv4 too)" : " (another server is there; choose another port with --listen)";
+            const char *hint = where->unix_path[0]         ? " (another server is there, or a file that is no socket)"
+                               : port_was_asked_before(i) ? " (by another server, or by the --listen before: [::] takes IPv4 too)"
+                                                          : " (another server is there; choose another port with --listen)";
             buf_printf(*error, "cannot listen on %.*s: %s%s", static_cast<int>(place.len), place.data, uv_strerror(failed), failed == UV_EADDRINUSE ? hint : "");
             return false;
         }
