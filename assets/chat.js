@@ -83,13 +83,13 @@ function start() {
   addEventListener('focus', () => { log.reread(); title(); });
   document.addEventListener('visibilitychange', () => { log.reread(); });
   socket.start({
-    frame(f) { if (!$('#blocked') && Object.prototype.hasOwnProperty.call(FRAMES, f.type)) FRAMES[f.type](f); },
+    frame(f, of) { if (!$('#blocked') && Object.prototype.hasOwnProperty.call(FRAMES, f.type)) FRAMES[f.type](f, of); },
     change: connection,
     gone,
   });
 }
 
-const askHistory = (room) => socket.request({ type: 'history', room, limit: 50 }).catch(() => {});
+const askHistory = (room) => socket.request({ type: 'history', room, limit: 50 }, store.room(room)).catch(() => {});
 
 // Another device of ours reads what is not held here: when it rests, the server says what is left.
 let asking = 0;

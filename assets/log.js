@@ -64,7 +64,7 @@ export function show() {
   const r = room();
   if (!r) return;
   r.line = r.unread ? r.seen : null;
-  if (!r.loaded && link.state === 'up') request({ type: 'history', room: r.id, limit: 50 }).catch(() => {});
+  if (!r.loaded && link.state === 'up') request({ type: 'history', room: r.id, limit: 50 }, r).catch(() => {});
   opened();
 }
 
@@ -362,7 +362,7 @@ function older(r) {
   if (!r.msgs.length) return false;
   quiet();
   log.setAttribute('aria-busy', 'true');
-  const page = request({ type: 'history', room: r.id, before: r.msgs[0].id, limit: 100 }).then(() => true, () => false);
+  const page = request({ type: 'history', room: r.id, before: r.msgs[0].id, limit: 100 }, r).then(() => true, () => false);
   const mine = coming = { id: r.id, page };
   page.then(() => { if (coming === mine) coming = null; });
   return page;

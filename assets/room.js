@@ -3,7 +3,7 @@
 import { h, fill, put, icon, button, hidden, avatar, nameOf, alertBox, wrong, filled, lamp } from './dom.js';
 import { call, sentence } from './api.js';
 import { modal, confirm } from './dialog.js';
-import { state, on, room, user, isMe, takeRoom } from './store.js';
+import { state, on, room, user, isMe, shared, takeRoom } from './store.js';
 import { loadMembers } from './people.js';
 import { topicOf } from './rooms.js';
 import { count } from './format.js';
@@ -92,7 +92,7 @@ export function about() {
     field('Name', { name: 'name', required: true, 'data-need': 'A room needs a name.', maxlength: 64, value: r.name }), field('Topic', { name: 'topic', maxlength: 250, value: r.topic || '' }),
   ], 'Save', async (f) => {
     const data = await call('PATCH', `/api/rooms/${r.id}`, { name: f.elements.name.value.trim(), topic: f.elements.topic.value.trim() });
-    if (data && data.room) takeRoom({ rev: data.room.rev, room: data.room });
+    if (data && data.room) takeRoom({ rev: data.room.rev, room: shared(data.room) }); // to have joined it is the log's to tell
     d.close();
   })));
   else parts.push(h('section', null, h('p', { dir: 'auto' }, topicOf(r) || 'No topic yet.')));

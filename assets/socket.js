@@ -10,7 +10,7 @@ const PATIENCE = 8000;        // and has so long to give it
 // What the page shows: state is 'connecting', 'up', 'down' or 'over'; when down, `due` is the time of the next try.
 export const link = { state: 'connecting', due: 0, tried: false, problem: '' };
 
-let hooks = null;             // {frame(f), change(), gone(why)}: who listens
+let hooks = null;             // {frame(f, of), change(), gone(why)}: who listens
 let socket = null;
 let epoch = null;
 let position = null;
@@ -56,12 +56,12 @@ export function send(frame) {
   return true;
 }
 
-// A frame that is answered by one with the same ref. Fails with {code, message} or, cut off, with code 'closed'.
-export function request(frame) {
+// A frame that is answered by one with the same ref, which is heard together with what it is `of`. Fails with {code, message} or, cut off, with code 'closed'.
+export function request(frame, of) {
   return new Promise((resolve, reject) => {
     const ref = 'r' + ++refs;
     if (!send({ ...frame, ref })) return reject({ code: 'closed', message: 'There is no connection.' });
-    waiting.set(ref, { resolve, reject });
+    waiting.set(ref, { resolve, reject, of });
   });
 }
 
@@ -93,8 +93,8 @@ function take(data) {
   } else if (f.type === 'room' || f.type === 'user' || (f.type === 'message' && !f.repeat)) {
     position = f.rev;
   }
-  hooks.frame(f);
   const wait = f.ref && waiting.get(f.ref);
+  hooks.frame(f, wait && wait.of);
   if (!wait) return;
   waiting.delete(f.ref);
   if (f.type === 'error') wait.reject(f);

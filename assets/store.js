@@ -30,10 +30,11 @@ export function person(name) {
 
 // A room holds the newest part of its messages without a gap: from the oldest in `msgs` to the present.
 // `base` is the rev from which on every new message has come to us; `counted` the one up to which the
-// server's number of unread messages counts; `more` whether there are older ones (unknown: null).
-function makeRoom(info, base) {
+// server's number of unread messages counts; `more` whether there are older ones (unknown: null); `began` the
+// rev of the membership that it was made for; `passed` what changed outside of the part that is held.
+function makeRoom(info, base, counted = base) {
   return { ...info, seen_by: Object.assign(Object.create(null), info.seen_by), seen: info.seen || 0, unread: info.unread || 0, mentions: info.mentions || 0,
-    msgs: [], byId: new Map(), loaded: false, more: null, base, counted: base, line: null };
+    msgs: [], byId: new Map(), passed: new Map(), loaded: false, more: null, base, counted, began: base, line: null };
 }
 
 export function welcome(f) {
@@ -67,8 +68,9 @@ export function welcome(f) {
   emit('rooms');
 }
 
+// What is the same for everybody.
 const OWN = ['joined', 'with', 'seen', 'unread', 'mentions', 'seen_by'];
-function shared(info) {
+export function shared(info) {
   const out = { ...info };
   for (const key of OWN) delete out[key];
   return out;
@@ -79,10 +81,10 @@ export function takeRoom(f) {
   const held = state.rooms.get(id);
   if (f.left) {
     if (held) { state.rooms.delete(id); state.members.delete(id); emit('left', held); }
-  } else if (!held ? f.joined || f.room.joined : f.room.joined && f.rev > held.rev) {
+  } else if (!held ? f.joined || f.room.joined : f.room.joined && f.rev > held.began) {
     // Having joined begins the room anew, even one that is held: we may have left it for a while without being told
     // before we were back, and what was said meanwhile passed us by.
-    state.rooms.set(id, makeRoom({ ...f.room, joined: true }, f.rev));
+    state.rooms.set(id, makeRoom({ ...f.room, joined: true }, f.rev, held ? Math.max(f.rev, held.counted) : f.rev));
     emit('joined', id);
   } else if (!held) {
     return; // news of a room that we are not in is not for us
@@ -104,13 +106,17 @@ export function takeUser(u) {
   emit('users');
 }
 
-// A page of history: before the first it fills the room, later ones go in front.
-export function takeHistory(f) {
+// A page of history: before the first it fills the room, later ones go in front. `of` is the room that it was asked for;
+// one that has been left since and begun anew has to ask for its own.
+export function takeHistory(f, of) {
   const r = state.rooms.get(f.room);
-  if (!r) return;
+  if (!r || (of && of !== r)) return;
   const oldest = r.msgs.length ? r.msgs[0].id : Infinity;
   const fresh = [];
-  for (const m of f.messages) insert(r, m) && fresh.push(m);
+  for (const m of f.messages) {
+    const later = r.passed.get(m.id);
+    insert(r, later && later.rev > m.rev ? later : m) && fresh.push(m);
+  }
   if (!f.messages.length || f.messages[0].id <= oldest) r.more = f.more;
   else if (r.more === null) r.more = true;
   const first = !r.loaded;
@@ -125,7 +131,11 @@ export function takeMessage(m) {
   if (!r) return null;
   const oldest = r.msgs.length ? r.msgs[0].id : Infinity;
   const inside = m.id > r.base || (r.loaded && (r.more === false || m.id >= oldest));
-  if (!inside) return null;
+  if (!inside) {
+    r.passed.set(m.id, m); // a page that is on its way may be older
+    if (r.passed.size > 200) r.passed.delete(r.passed.keys().next().value);
+    return null;
+  }
   const isNew = !r.byId.has(m.id);
   if (!insert(r, m)) return null;
   if (isNew && m.id > r.counted && m.id > r.seen && !isMe(m.sender) && !m.deleted) {

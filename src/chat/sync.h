@@ -92,3 +92,7 @@ struct HistoryAsk {
     std::string_view ref;
 };
 Err sync_history(Hub *h, uint64_t id, User *user, const HistoryAsk &ask, void (*done)(uint64_t id));
+
+// A page was read beside the loop, which may have told meanwhile of a deletion or an edit in that room: it would bring back what is gone. True: it is being read again, and its `done`
+// runs again.
+bool sync_read_again(Hub *h, StoreRead *page);

@@ -231,10 +231,32 @@ struct HistoryAsked {
     void (*done)(uint64_t id);
 };
 
+static bool is_overtaken(const Ring *ring, const StoreRead *page) {
+    if (!ring_covers(ring, page->snapshot_rev)) return true;
+    for (uint64_t seq = ring->head; seq != ring->tail; seq--) {
+        const RingEntry *e = &ring->entries[(seq - 1) & (ring_entries - 1)];
+        if (e->rev && e->rev <= page->snapshot_rev) break;
+        if (e->rev && e->room == page->room && !e->message) return true;
+    }
+    return false;
+}
+
+bool sync_read_again(Hub *h, StoreRead *page) {
+    constexpr uint32_t repeats_max = 8; // somebody may edit without end
+    if (page->err != Err::ok || page->repeats == repeats_max || !is_overtaken(&h->ring, page)) return false;
+    page->repeats++;
+    page->changes_count = 0;
+    page->more_before = page->more_after = false;
+    if (store_read(h->store, page)) return true;
+    page->err = Err::unavailable;
+    return false;
+}
+
 static void history_asked(StoreRead *rd) {
     auto *asked = static_cast<HistoryAsked *>(rd->owner);
     uint64_t id = rd->owner_id;
     if (sync_port.find(id)) {
+        if (sync_read_again(sync_hub, rd)) return;
         ScopedBuf payload;
         if (rd->err != Err::ok) {
             frame_error(payload, rd->err, {}, {}, asked->ref, 0);

@@ -203,6 +203,7 @@ struct StoreRead {
     SessionRow *sessions;
     uint32_t sessions_count;
     std::string_view text;
+    uint32_t repeats;            // the owner's: how often it was read again
     StoreRead *next_held;        // the store's, as the next one
     uint32_t seen_commits;
 };

@@ -2,6 +2,7 @@
 #include "base/unicode.h"
 #include "chat/protocol.h"
 #include "chat/rules.h"
+#include "chat/sync.h"
 #include "chat/unread.h"
 #include "web/api.h"
 
@@ -239,6 +240,7 @@ void delete_member(Call *call) {
 
 static void page_known(StoreRead *read) {
     HttpRequest *r = http_pending(read->owner_id);
+    if (r && sync_read_again(web_hub, read)) return;
     if (r && read->err != Err::ok) {
         http_respond_error(r, read->err);
     } else if (r && !model_member(&web_hub->model, read->room, read->user)) {

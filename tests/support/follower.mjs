@@ -120,11 +120,10 @@ export class Follower {
     const { id } = frame.room
     const held = this.rooms.get(id)
     if (frame.left) this.rooms.delete(id)
-    else if (held) { if (frame.rev > held.room.rev) held.room = { ...held.room, ...frame.room } }
-    else if (frame.room.joined || frame.joined) {
+    else if (frame.room.joined) { // anew, even one that is held: it may have been left for a while without a word
       this.begin(frame.room)
       this.socket.send({ type: 'history', room: id })
-    }
+    } else if (held && frame.rev > held.room.rev) held.room = { ...held.room, ...frame.room }
   }
 
   onUser(frame) {
