@@ -94,13 +94,17 @@ void ring_push(Ring *r, int64_t rev, const Audience &audience, std::string_view 
           .asked_len = 0,
           .kind = audience.kind,
           .deflate_tried = false,
+          .asked_header = 0,
           .users_count = users_count,
           .room = audience.room,
           .but = audience.but,
           .users = copy,
           .message = message.id,
           .sender = message.sender};
-    if (asked.reader) e->asked = frame_copy(r, asked.payload, &e->asked_len);
+    if (asked.reader) {
+        e->asked = frame_copy(r, asked.payload, &e->asked_len);
+        e->asked_header = (uint8_t)(e->asked_len - asked.payload.size());
+    }
     r->head++;
     if (asked.reader) r->personal = r->head;
     if (rev) r->head_rev = rev;

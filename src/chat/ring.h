@@ -50,6 +50,7 @@ struct RingEntry {
     uint32_t deflated_len, asked_len;
     AudienceKind kind;
     bool deflate_tried;
+    uint8_t asked_header;       // bytes of the wire frame before its payload
     uint32_t users_count;
     int64_t room, but;
     int64_t *users;             // the audience, or whom a new message calls; owned
@@ -90,5 +91,6 @@ inline RingEntry *ring_at(Ring *r, uint64_t seq) { return &r->entries[seq & (rin
 int ring_span(const Ring *r, uint64_t seq, std::string_view pieces[2]);
 inline std::string_view ring_frame(const Ring *r, const RingEntry *e) { return {r->bytes + e->at, e->len}; }
 inline std::string_view ring_frame_asked(const RingEntry *e) { return {e->asked, e->asked_len}; }
+inline std::string_view ring_payload_asked(const RingEntry *e) { return ring_frame_asked(e).substr(e->asked_header); }
 // The compressed frame, or the plain one when compressing does not pay.
 std::string_view ring_frame_deflated(Ring *r, RingEntry *e);

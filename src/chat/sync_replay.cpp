@@ -124,15 +124,43 @@ static bool encode_change(const Reader *r, const Change &c, Buf &out) {
     return false;
 }
 
+// What this reader asked for by a `ref` while it was catching up, and is to get in the place of the others' frame.
+struct Answers {
+    const RingEntry *list[16];
+    uint32_t count;
+};
+
+static Answers answers_to(uint64_t id, int64_t since) {
+    Answers answers = {};
+    const Ring *ring = &sync_hub->ring;
+    for (uint64_t seq = ring->personal; seq > ring->tail && answers.count < sizeof answers.list / sizeof *answers.list; seq--) {
+        const RingEntry *e = &ring->entries[(seq - 1) & (ring_entries - 1)];
+        if (e->rev && e->rev <= since) break;
+        if (e->asker == id) answers.list[answers.count++] = e;
+    }
+    return answers;
+}
+
+static const RingEntry *answer_of(const Answers &answers, int64_t rev) {
+    for (uint32_t i = 0; i < answers.count; i++)
+        if (answers.list[i]->rev == rev) return answers.list[i];
+    return nullptr;
+}
+
 static void slice(StoreRead *rd) {
     Reader *r = sync_arrived(rd);
     if (!r) return;
+    Answers answers = answers_to(rd->owner_id, r->position);
     buf_clear(page_bytes);
     size_t starts[frames_per_page_max + 1];
     uint32_t frames = 0, i = 0;
     for (; i < rd->changes_count && frames < frames_per_page_max && page_bytes.len < slice_bytes; i++) {
         starts[frames] = page_bytes.len;
         if (!encode_change(r, rd->changes[i], page_bytes)) continue;
+        if (const RingEntry *e = answer_of(answers, rd->changes[i].rev)) {
+            page_bytes.len = starts[frames];
+            buf_add(page_bytes, ring_payload_asked(e));
+        }
         page_positions[frames++] = rd->changes[i].rev;
     }
     starts[frames] = page_bytes.len;

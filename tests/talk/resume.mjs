@@ -202,6 +202,23 @@ test('in a snapshot too: history and log together are whole', async () => {
   }
 })
 
+test('what is asked for by a ref while the replay runs is answered with it', async () => {
+  const b = await online(server, bob), mine = await b.say('mine'), since = b.position
+  await b.close()
+  for (let i = 0; i < 3000; i++) a.send({ type: 'message', text: `${'y'.repeat(200)}${i}` })
+  await a.say('the last')
+  await call(server, 'PATCH', '/api/me', { token: alice.token, json: { status: 'here' } }, 200)
+  const again = await ws(server, { token: bob.token, since, epoch })
+  await again.heard(f => f.type === 'welcome')
+  again.send({ type: 'edit', id: mine.id, text: 'mended', ref: 'E' })
+  again.send({ type: 'message', text: 'new', nonce: 'N', ref: 'M' })
+  const [edited, posted] = await Promise.all([again.heard(f => f.ref === 'E'), again.heard(f => f.ref === 'M')])
+  assert.deepEqual([edited.id, edited.text, posted.nonce], [mine.id, 'mended', 'N'])
+  await again.heard(f => f.type === 'ready')
+  for (const [what, one] of [['edit', f => f.id === mine.id], ['message', f => f.nonce === 'N']]) assert.equal(again.log.filter(f => f.type === 'message' && one(f)).length, 1, `the ${what} comes once`)
+  await again.close()
+}, { timeout: 30_000 })
+
 test('a message changed after the snapshot point comes as a log frame, not in the history', async () => {
   const said = await a.say('to be changed')
   const s = await ws(server, { token: bob.token })
