@@ -30,6 +30,7 @@
 #include <algorithm>
 
 constexpr uint64_t stop_ms_max = 4'000;      // from the signal to the end, whatever still hangs
+constexpr uint64_t results_ms_max = 1'000;   // … and until who takes nothing has had time enough for the last results
 
 enum class Stage : uint8_t { serving, finishing, closing, over };
 
@@ -338,8 +339,12 @@ static void close_handles() {
 
 static void stop_step(uint64_t now_ms) {
     bool late = now_ms >= stop_at_ms;
-    if (stage == Stage::finishing && (late || !store_has_work(store))) {
+    bool finished = late;
+    if (stage == Stage::finishing && !store_has_work(store)) {
         sockets_turn(true); // the last results
+        finished |= !sockets_owe() || now_ms >= stop_at_ms - stop_ms_max + results_ms_max;
+    }
+    if (stage == Stage::finishing && finished) {
         sockets_close_all(1001, "the server is stopping");
         stage = Stage::closing;
     }

@@ -30,6 +30,8 @@ void sockets_of_user_block(User *user);            // `blocked`, 4002
 void sockets_turn(bool to_all = false);
 // True when a socket waits for another turn at once.
 bool sockets_want_turn();
+// Has somebody who is up to date not taken yet what there is? Who is catching up resumes with the next server.
+bool sockets_owe();
 // Everybody gets this close code (1001 at the stop).
 void sockets_close_all(uint16_t code, const char *reason);
 uint32_t sockets_count();

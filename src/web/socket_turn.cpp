@@ -226,6 +226,15 @@ void sockets_turn(bool to_all) {
     }
 }
 
+bool sockets_owe() {
+    for (uint32_t i = 0; i < sockets_all_count; i++) {
+        const Socket *s = sockets_all[i];
+        if (conn_queued(s->conn)) return true;
+        if (s->reader.state == ReaderState::live && s->reader.cursor != sockets_hub->ring.head) return true;
+    }
+    return false;
+}
+
 bool sockets_want_turn() {
     return dirty_list.count > 0 || behind > 0 || ring_seen != sockets_hub->ring.head || newcomers_wait() ||
         (sockets_take_turns && !store_is_crowded(sockets_hub->store));

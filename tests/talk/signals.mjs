@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PASSWORD, http, online, register, tcp, wholeRoom } from '../support/client.mjs'
 import { startServer, temporary } from '../support/server.mjs'
-import { SLOW, eventually, test } from '../support/suite.mjs'
+import { SLOW, eventually, sleep, test } from '../support/suite.mjs'
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
   test(`${signal}: sockets close 1001, exit 0, soon`, async () => {
@@ -114,4 +114,20 @@ test('SIGPIPE and a closed standard output do not end it', async () => {
   await register(server, 'alice')
   assert.equal((await http(server, 'GET', '/healthz')).status, 200)
   await server.stop()
+})
+
+test('who is slow has its last result before the goodbye', async () => {
+  const server = await startServer({ args: ['--message-rate', 'off', '--request-rate', 'off'] })
+  const a = await online(server, await register(server, 'alice')), b = await online(server, await register(server, 'bob'))
+  b.pause() // so much is more than the kernel keeps, and less than the ring
+  for (let i = 0; i < 150; i++) await a.say('x'.repeat(3900))
+  b.send({ type: 'message', text: 'the last', nonce: 'last' })
+  await a.heard(f => f.nonce === 'last' || f.text === 'the last')
+  process.kill(server.pid, 'SIGTERM')
+  await sleep(200)
+  b.resume()
+  await b.closed
+  assert.ok(b.log.some(f => f.nonce === 'last'), 'its result came')
+  assert.equal(b.closeFrame.code, 1001)
+  assert.equal(await server.stop(), 0)
 })
