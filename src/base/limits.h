@@ -75,6 +75,7 @@ constexpr uint32_t page_users_default = 100;
 constexpr uint32_t page_users_max = 500;
 constexpr uint32_t welcome_rooms_max = 20;             // history frames in a snapshot
 constexpr uint32_t slice_rows_max = 1000;              // rows of one catching-up read
+constexpr int64_t slice_ids_max = 4096;                // … and places of the log that it may pass over
 
 // --- time
 constexpr int64_t session_unused_ms_max = 30LL * 24 * 3600 * 1000;

@@ -120,7 +120,9 @@ static void change_read(const Source &source, const Query &q, Arena &arena, Chan
 static void read_changes(Db &db, StoreRead *r) {
     uint32_t limit = r->limit > 0 && r->limit < slice_rows_max ? r->limit : slice_rows_max;
     int64_t rows = (int64_t)limit + 1;
-    Query queries[sources_count] = {{db, sources[0].sql, r->since, rows},
+    // New messages that were changed later are passed over one by one, and there may be a hundred thousand: no further than this in one slice.
+    int64_t horizon = r->since + slice_ids_max;
+    Query queries[sources_count] = {{db, sources[0].sql, r->since, rows, horizon},
                                     {db, sources[1].sql, r->since, rows},
                                     {db, sources[2].sql, r->since, rows},
                                     {db, sources[3].sql, r->since, rows},
@@ -136,6 +138,10 @@ static void read_changes(Db &db, StoreRead *r) {
         int first = 0;
         for (int i = 1; i < sources_count; i++)
             if (heads[i] < heads[first]) first = i;
+        if (heads[first] > horizon && horizon < r->snapshot_rev) {
+            r->upto = horizon;
+            return;
+        }
         if (heads[first] == INT64_MAX) break;
         bool is_used_up = r->changes_count == limit || bytes > frame_out_bytes_max;
         if (!is_used_up && r->changes_count % 32 == 31) is_used_up = clock_us() - begin > slice_us_max;

@@ -72,7 +72,7 @@
     X(page_down,        "SELECT " SQL_MESSAGE " FROM messages x WHERE x.room = ?1 AND x.id <= ?2 ORDER BY x.id DESC LIMIT ?3") \
     X(page_up,          "SELECT " SQL_MESSAGE " FROM messages x WHERE x.room = ?1 AND x.id > ?2 AND x.id <= ?3 ORDER BY x.id LIMIT ?4") \
     X(page_any,         "SELECT 1 FROM messages WHERE room = ?1 AND id > ?2 AND id <= ?3 LIMIT 1") \
-    X(since_posted,     "SELECT " SQL_MESSAGE " FROM messages x WHERE x.id > ?1 AND x.rev = x.id ORDER BY x.id LIMIT ?2") \
+    X(since_posted,     "SELECT " SQL_MESSAGE " FROM messages x WHERE x.id > ?1 AND x.id <= ?3 AND x.rev = x.id ORDER BY x.id LIMIT ?2") \
     X(since_changed,    "SELECT " SQL_MESSAGE " FROM messages x WHERE x.rev > ?1 AND x.rev <> x.id ORDER BY x.rev LIMIT ?2") \
     X(since_users,      "SELECT " SQL_USER " FROM users u WHERE u.rev > ?1 ORDER BY u.rev LIMIT ?2") \
     X(since_rooms,      "SELECT " SQL_ROOM " FROM rooms r WHERE r.rev > ?1 ORDER BY r.rev LIMIT ?2") \

@@ -163,7 +163,7 @@ enum class ReadKind : uint8_t {
                  //   are 0: the newest. before: id < it. after: id > it. around: limit/2 before it, and from it on limit - limit/2.
                  //   Ends earlier (with more_…) when the texts come to frame_out_bytes_max; ids > upto count as not there.
     changes,     // since, limit, user (whose memberships; 0: everybody's) → changes with rev > since by rev, each row in its present state; `upto`: the position reached (the snapshot's rev when complete).
-                 //   A slice ends earlier, incomplete, after frame_out_bytes_max or 2 ms, but holds at least one change.
+                 //   A slice ends earlier, incomplete, after frame_out_bytes_max or 2 ms, and holds at least one change, or none where it passed over slice_ids_max.
     unread,      // user, marks (room, user, id), since, limit → counts per mark; waiting: messages of those rooms with rev > since, counted to limit + 1 (limit 0: not; said to be more than
                  //   limit, too, when counting would take too long)
     authors,     // room, after, before → distinct senders (as ids) of the newest 100 messages with after < id ≤ before

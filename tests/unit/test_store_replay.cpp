@@ -180,6 +180,32 @@ static void only_ones_own_memberships_when_asked(void **) {
     store_read_free(r);
 }
 
+// Each new message was changed later, so that none is told at its own place: a slice does not look for one without end.
+static void a_slice_passes_over_a_bounded_part_of_the_log(void **) {
+    constexpr int64_t count = slice_ids_max + 100;
+    int64_t since = store_rev(world.s), first = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t id = post(world, anna, lobby, "x");
+        if (i == 0) first = id;
+    }
+    for (int64_t i = 0; i < count; i++) assert_int_equal((int)err_of(world, an_edit(anna, first + i, "y")), (int)Err::ok);
+    StoreRead *r = a_slice(since, 100);
+    assert_false(r->complete);
+    assert_int_equal(r->changes_count, 0);
+    assert_int_equal(r->upto, since + slice_ids_max);
+    store_read_free(r);
+    int64_t got = 0;
+    for (bool is_complete = false; !is_complete;) {
+        r = a_slice(since, 1000);
+        assert_true(r->upto > since);
+        got += r->changes_count;
+        since = r->upto;
+        is_complete = r->complete;
+        store_read_free(r);
+    }
+    assert_int_equal(got, count);
+}
+
 static void the_position_never_goes_back(void **) {
     StoreRead *r = a_slice(store_rev(world.s) + 50, 100);
     assert_int_equal(r->changes_count, 0);
@@ -483,6 +509,7 @@ int main() {
         in_world(pages_are_bounded_in_bytes),
         in_world(what_changed_comes_once_in_its_present_state),
         in_world(only_ones_own_memberships_when_asked),
+        in_world(a_slice_passes_over_a_bounded_part_of_the_log),
         in_world(the_position_never_goes_back),
         in_world(unread_counts_what_others_wrote_above_the_mark),
         in_world(unread_stops_counting),
