@@ -41,6 +41,12 @@ static bool refused_is_repeat(Tx &tx, StoreWrite *w, int64_t sender) {
     return w->is_repeat;
 }
 
+// The nonce is taken, perhaps by a message in another room, which its sender may have left: what became of it is not to be told then.
+static Err answer_to_taken_nonce(Tx &tx, StoreWrite *w) {
+    if (refused_is_repeat(tx, w, w->by)) return Err::ok;
+    return w->changes ? Err::not_found : Err::internal;
+}
+
 static Err poster_refusal(Tx &tx, StoreWrite *w) {
     Poster &known = tx.posters[(uint64_t)(w->by + w->room * 7) % posters_places];
     if (known.user == w->by && known.room == w->room && w->by != 0) return Err::ok;
@@ -65,7 +71,7 @@ Err op_message_post(Tx &tx, StoreWrite *w) {
     if (Err err = post_refusal(tx, w); err != Err::ok) return err != Err::blocked && refused_is_repeat(tx, w, w->by) ? Err::ok : err;
     int64_t rev = tx.rev + 1;
     if (!db_run(tx.db, Sql::message_add, rev, w->room, w->by, w->time, w->reply, nonce_blob(w), mentions_encode(w->arena, w->ids, w->ids_count), w->text))
-        return post_is_repeat(tx, w, w->by) ? Err::ok : Err::internal;
+        return answer_to_taken_nonce(tx, w);
     tx.rev = rev;
     changes_reserve(w, 1);
     change_add(w, ChangeKind::message, rev)->message = {.id = rev,

@@ -385,6 +385,7 @@ static Err message_post(Act &a) {
     const MessageRow *known = said_before(a, w->by);
     Err err = against_post(a);
     if (err != Err::ok && (!known || !a.is_in(known->room, w->by))) return err;
+    if (known && !a.is_in(known->room, w->by)) return Err::not_found; // of another room, which was left
     if (known) {
         a.present(*known);
         return Err::ok;

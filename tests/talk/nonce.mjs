@@ -171,4 +171,7 @@ test('in a room that was left meanwhile nothing is made and nothing is told', as
   assert.equal((await a.until(f => f.nonce === 'fresh')).type, 'error')
   a.send({ type: 'message', text: 'was here', room: room.id, nonce: 'left' })
   assert.equal((await a.until(f => f.nonce === 'left')).code, 'not_found')
+  a.frames.length = 0
+  a.send({ type: 'message', text: 'was here', nonce: 'left' }) // in the lobby: the nonce is taken all the same
+  assert.equal((await a.until(f => f.nonce === 'left')).code, 'not_found')
 })
