@@ -47,7 +47,8 @@ static void forget(Hub *h) {
     h->online_json_valid = false;
 }
 
-// What of its people no store knows: a login that is under way must still meet a password that was changed meanwhile, and nobody's rate begins anew.
+// What of its people no store knows: a login that is under way must still meet a password that was changed meanwhile, nobody's rate begins anew, and a mark that was told does
+// not go back.
 static void keep_from(Hub *h, const Model *before) {
     IdMapEntry e;
     for (uint32_t i = 0; idmap_next(before->users_by_id, &i, &e);) {
@@ -57,6 +58,10 @@ static void keep_from(Hub *h, const Model *before) {
         user->passwords = was->passwords;
         user->messages = was->messages;
         user->requests = was->requests;
+    }
+    for (uint32_t i = 0; idmap_next(before->members, &i, &e);) {
+        const auto *was = static_cast<const Member *>(e.value);
+        if (Member *member = model_member(&h->model, was->room->id, was->user->id)) seen_keep(h, member, was->seen, clock_ms());
     }
 }
 

@@ -63,17 +63,26 @@ static void look_at(Hub *h, uint64_t due_ms) {
     if (!h->marks_pending_due_ms || due_ms < h->marks_pending_due_ms) h->marks_pending_due_ms = due_ms;
 }
 
+static bool move(Hub *h, Member *member, int64_t id, uint64_t now_ms) {
+    bool was_dirty = member->seen_dirty;
+    if (!model_move_mark(member, id)) return false;
+    if (was_dirty) return true;
+    list_add(&h->marks_dirty, member);
+    if (!h->marks_dirty_since_ms) h->marks_dirty_since_ms = now_ms;
+    return true;
+}
+
+void seen_keep(Hub *h, Member *member, int64_t id, uint64_t now_ms) {
+    int64_t last = member->room->last; // not beyond what is there: the newest messages may be gone
+    if (move(h, member, id < last ? id : last, now_ms)) member->seen_told = member->seen;
+}
+
 Err seen_mark(Hub *h, User *user, int64_t room, int64_t id, uint64_t now_ms) {
     Member *member;
     if (Err err = hub_member(h, user, room, &member); err != Err::ok) return err;
     if (id < 1) return Err::bad_request;
     if (id > member->room->last) id = member->room->last;
-    bool was_dirty = member->seen_dirty;
-    if (!model_move_mark(member, id)) return Err::ok;
-    if (!was_dirty) {
-        list_add(&h->marks_dirty, member);
-        if (!h->marks_dirty_since_ms) h->marks_dirty_since_ms = now_ms;
-    }
+    if (!move(h, member, id, now_ms)) return Err::ok;
     if (member->seen_pending) return Err::ok;
     if (!member->seen_told_ms || now_ms - member->seen_told_ms >= seen_gap_ms) {
         tell(h, member, now_ms);

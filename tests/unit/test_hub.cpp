@@ -378,6 +378,21 @@ static void after_a_reload_all_is_there_again(void **) {
 }
 
 // Or a login with the old password, under way since before it was changed, would take it for unchanged; and who is over a rate would begin anew.
+static void a_reload_does_not_take_marks_back(void **) {
+    chat_post(alice, lobby_id, "read by bob");
+    int64_t newest = decided.message;
+    assert_int_equal(seen_mark(&chat.hub, bob, lobby_id, newest, chat.now_ms), Err::ok); // told, and not on disk for some seconds
+    assert_true(hub_reload(&chat.hub));
+    alice = model_user_by_name(&chat.hub.model, "alice");
+    bob = model_user_by_name(&chat.hub.model, "bob");
+    Member *member = model_member(&chat.hub.model, lobby_id, bob->id);
+    assert_int_equal(member->seen, newest);
+    assert_true(member->seen_dirty);
+    hub_flush_marks(&chat.hub);
+    chat_settle();
+    assert_false(member->seen_dirty);
+}
+
 static void a_reload_does_not_forget_what_only_memory_knows(void **) {
     StoreWrite *w = hub_write_new(WriteKind::user_password, nullptr);
     w->user = bob->id;
@@ -690,6 +705,7 @@ int main() {
         test(sessions_that_are_over_leave_the_database),
         test(when_the_queue_is_full_the_answer_comes_at_once),
         test(after_a_reload_all_is_there_again),
+        test(a_reload_does_not_take_marks_back),
         test(a_reload_does_not_forget_what_only_memory_knows),
         test(a_mark_is_told_at_most_once_a_second),
         test(who_waits_shorter_is_told_sooner),
