@@ -100,7 +100,10 @@ static void busy(AuthTask *t) {
 }
 
 // Has the password been changed since the attempt began? Whoever changes it ends all other sessions, and one made of the old password is one of them.
-static bool is_void(const AuthTask *t) { return model_user(&hub->model, t->user_id)->passwords != t->passwords; }
+static bool is_void(const AuthTask *t) {
+    const User *user = model_user(&hub->model, t->user_id); // at durability normal the account itself may be gone, when the store was opened anew
+    return !user || user->passwords != t->passwords;
+}
 
 // --- a session at the end of registration and login
 

@@ -18,13 +18,47 @@ static Room *room_of(Call *call) {
     return nullptr;
 }
 
-static void put_room(Buf &json, const User *reader, const Room *room) {
-    RoomView view = {.reader = reader, .member = model_member(&web_hub->model, room->id, reader->id)};
+static void put_answer(HttpRequest *r, int status, const Room *room, const RoomView &view) {
+    ScopedBuf json;
     JsonWriter w{.out = &json};
     json_begin(w, '{');
     json_key(w, "room");
     protocol_room(w, room, &view);
     json_end(w, '}');
+    answer_json(r, status, json);
+}
+
+static void room_counted(StoreRead *read) {
+    HttpRequest *r = http_pending(read->owner_id);
+    const Room *room = model_room(&web_hub->model, read->room);
+    const User *user = model_user(&web_hub->model, read->user);
+    if (r && !(room && user)) {
+        http_respond_error(r, Err::not_found);
+    } else if (r) {
+        RoomView view = {.reader = user, .member = model_member(&web_hub->model, room->id, user->id)};
+        if (view.member && read->err == Err::ok) (void)unread_of_read(web_hub, read, view.member, &view.counts);
+        put_answer(r, static_cast<int>(read->owner_extra), room, view);
+    }
+    store_read_free(read);
+}
+
+// With the reader's own fields, of which what is unread may have to be counted first.
+static void answer_with_room(HttpRequest *r, int status, const User *user, const Room *room) {
+    RoomView view = {.reader = user, .member = model_member(&web_hub->model, room->id, user->id)};
+    if (!view.member || view.member->seen >= room->last) return put_answer(r, status, room, view);
+    StoreRead *read = store_read_new(ReadKind::unread);
+    auto *mark = static_cast<Mark *>(arena_alloc(read->arena, sizeof(Mark)));
+    *mark = {room->id, user->id, view.member->seen};
+    read->marks = mark;
+    read->marks_count = 1;
+    read->room = room->id;
+    read->user = user->id;
+    read->owner_id = r->id;
+    read->owner_extra = static_cast<uint64_t>(status);
+    read->done = room_counted;
+    if (store_read(web_hub->store, read)) return;
+    store_read_free(read);
+    put_answer(r, status, room, view);
 }
 
 // --- listing
@@ -102,9 +136,7 @@ static void answer_room(Hub *h, StoreWrite *w, int status) {
     if (!r) return;
     if (w->err != Err::ok) return answer_write_error(r, w);
     const Room *room = model_room(&h->model, w->kind == WriteKind::room_add ? w->changes[0].room.id : w->room);
-    ScopedBuf json;
-    put_room(json, model_user(&h->model, w->by), room);
-    answer_json(r, status, json);
+    answer_with_room(r, status, model_user(&h->model, w->by), room);
 }
 
 static void room_made(Hub *h, StoreWrite *w) { answer_room(h, w, 201); }
@@ -191,9 +223,7 @@ void patch_room(Call *call) {
     if (err == Err::ok && (w->has_name || w->has_topic || w->has_archived)) return hub_submit(web_hub, w, {.id = call->r->id}, room_changed);
     store_write_free(w);
     if (err != Err::ok) return answer_error(call, err);
-    ScopedBuf json;
-    put_room(json, call->user, room);
-    answer_json(call->r, 200, json);
+    answer_with_room(call->r, 200, call->user, room);
 }
 
 // --- who is in them

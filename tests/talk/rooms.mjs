@@ -111,6 +111,17 @@ test('a member invites, the owner and an admin remove, others do not', async () 
   assert.deepEqual(names((await call(server, 'GET', `/api/rooms/${room.id}/members`, { token: alice.token })).members), ['alice'])
 })
 
+test('the answer to a change counts what is unread', async () => {
+  const room = await make(alice, { name: 'Cupboard' }), b = await online(server, bob)
+  await join(bob, room.id)
+  for (let i = 0; i < 3; i++) await b.say('for you, @alice', { room: room.id })
+  for (const json of [{ topic: 'plates' }, {}]) {
+    const { room: told } = await call(server, 'PATCH', `/api/rooms/${room.id}`, { token: alice.token, json }, 200)
+    assert.deepEqual([told.unread, told.mentions], [3, 3])
+  }
+  await b.close()
+})
+
 test('a change that changes nothing is no mistake, and no change', async () => {
   const room = await make(alice, { name: 'Loft above' })
   const { room: same } = await call(server, 'PATCH', `/api/rooms/${room.id}`, { token: alice.token, json: { color: 'blue' } }, 200)
