@@ -130,6 +130,7 @@ export function takeMessage(m) {
   const r = state.rooms.get(m.room);
   if (!r) return null;
   const oldest = r.msgs.length ? r.msgs[0].id : Infinity;
+  if (m.deleted && m.id > r.seen && r.unread) emit('unsure'); // it counted as unread, as far as one can know here
   const inside = m.id > r.base || (r.loaded && (r.more === false || m.id >= oldest));
   if (!inside) {
     r.passed.set(m.id, m); // a page that is on its way may be older
