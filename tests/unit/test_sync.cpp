@@ -287,12 +287,12 @@ static void all_marks_that_moved_are_told(void **) {
     User *others[people];
     int64_t where[rooms], last[rooms];
     for (int i = 0; i < people; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "p%d", i);
         others[i] = chat_user(name);
     }
     for (int i = 0; i < rooms; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "room %d", i);
         where[i] = chat_room(alice, name);
         for (User *user : others) model_put_member(&chat.hub.model, {.rev = now(), .room = where[i], .user = user->id, .seen = 0, .left = false});
