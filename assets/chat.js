@@ -76,7 +76,8 @@ function start() {
     if (matchMedia('(pointer:fine)').matches && document.activeElement && document.activeElement.closest('#rooms')) $('#box').focus();
   });
   on('room rooms', () => { rooms.head(); title(); });
-  on('unsure', () => { clearTimeout(asking); asking = setTimeout(askCounts, 1000); });
+  // What everybody hears of at once not everybody asks about at once.
+  on('unsure', (spread = 0) => { clearTimeout(asking); asking = setTimeout(askCounts, 1000 + Math.random() * spread); });
   on('joined', (id) => { if (link.state === 'up') askHistory(id); });
   $('#retry').addEventListener('click', () => socket.now());
   document.addEventListener('keydown', keys);

@@ -130,15 +130,23 @@ export function takeMessage(m) {
   const r = state.rooms.get(m.room);
   if (!r) return null;
   const oldest = r.msgs.length ? r.msgs[0].id : Infinity;
-  if (m.deleted && m.id > r.seen && r.unread) emit('unsure'); // it counted as unread, as far as one can know here
   const inside = m.id > r.base || (r.loaded && (r.more === false || m.id >= oldest));
   if (!inside) {
+    if (isLoss(r, m)) emit('unsure', 10000);
+    r.passed.delete(m.id);
     r.passed.set(m.id, m); // a page that is on its way may be older
     if (r.passed.size > 200) r.passed.delete(r.passed.keys().next().value);
     return null;
   }
-  const isNew = !r.byId.has(m.id);
+  const held = r.byId.get(m.id);
+  const isNew = !held;
   if (!insert(r, m)) return null;
+  if (held && !held.deleted && isLoss(r, m)) {
+    if (r.unread === 999) emit('unsure', 10000);
+    else r.unread--;
+    if (mentionsMe(held) && r.mentions) r.mentions--;
+    emit('rooms');
+  }
   if (isNew && m.id > r.counted && m.id > r.seen && !isMe(m.sender) && !m.deleted) {
     r.unread = Math.min(999, r.unread + 1);
     if (mentionsMe(m)) r.mentions = Math.min(999, r.mentions + 1);
@@ -148,6 +156,9 @@ export function takeMessage(m) {
   emit('message', { room: r, message: m, isNew });
   return r;
 }
+
+// Has it been counted as unread, and is gone now?
+const isLoss = (r, m) => m.deleted && r.unread > 0 && m.id > r.seen && m.rev > r.counted && !isMe(m.sender);
 
 function insert(r, m) {
   const held = r.byId.get(m.id);
