@@ -398,6 +398,7 @@ static int start_failed(const Buf &error, int status) {
 int server_run(Options *o) {
     options = o;
     log_start(o->log_level, o->log_json);
+    log_never_wait();
     (void)signal(SIGHUP, SIG_IGN); // until watch_signals: all has just been read
     // libuv aborts without a word where its table of descriptors cannot grow; ours says what it was.
     (void)uv_replace_allocator(malloc, mem_grow, calloc, free);

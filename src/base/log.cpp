@@ -4,11 +4,14 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,6 +25,8 @@ constexpr size_t message_bytes_max = 1000;
 int level_now = (int)LogLevel::info;
 bool format_json_now = false;
 unsigned lines_lost = 0; // since the last that was taken
+int taker = STDERR_FILENO;
+bool is_socket = false;
 
 // 2026-11-22T16:43:26.123Z, computed here because gmtime_r reads time zone files.
 size_t log_time(char *out, size_t room) {
@@ -63,17 +68,25 @@ size_t log_escape(char *out, std::string_view message, bool json) {
 }
 
 // Who reads it may have stopped: a terminal that is held, a pager, a collector that hangs. The server must not stand still for that, so lines are lost, and counted.
-bool log_is_taken() {
-    constexpr int patience_ms = 20;
-    pollfd taker = {.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    int n = poll(&taker, 1, __atomic_load_n(&lines_lost, __ATOMIC_RELAXED) != 0 ? 0 : patience_ms);
-    while (n < 0 && errno == EINTR) n = poll(&taker, 1, 0);
+bool is_taken_by(int patience_ms) {
+    pollfd where = {.fd = taker, .events = POLLOUT, .revents = 0};
+    int n = poll(&where, 1, patience_ms);
+    while (n < 0 && errno == EINTR) n = poll(&where, 1, 0);
     return n != 0; // an error is for write to meet
 }
 
+// False when it was not taken, or not whole.
+bool log_put(const char *line, size_t length) {
+    if (!is_socket && taker == STDERR_FILENO && !is_taken_by(0)) return false;
+    ssize_t n = is_socket ? send(taker, line, length, MSG_DONTWAIT | MSG_NOSIGNAL) : write(taker, line, length);
+    return n == (ssize_t)length || (n < 0 && errno != EAGAIN); // with another error there is nobody who could read of it
+}
+
 void log_write(const char *line, size_t length) {
-    if (!log_is_taken()) return (void)__atomic_add_fetch(&lines_lost, 1, __ATOMIC_RELAXED);
-    [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line, length);
+    constexpr int patience_ms = 20;
+    bool lost_before = __atomic_load_n(&lines_lost, __ATOMIC_RELAXED) != 0;
+    if (log_put(line, length) || (!lost_before && is_taken_by(patience_ms) && log_put(line, length))) return;
+    __atomic_add_fetch(&lines_lost, 1, __ATOMIC_RELAXED);
 }
 
 } // namespace
@@ -81,6 +94,16 @@ void log_write(const char *line, size_t length) {
 void log_start(LogLevel level, bool format_json) {
     __atomic_store_n(&level_now, (int)level, __ATOMIC_RELAXED);
     __atomic_store_n(&format_json_now, format_json, __ATOMIC_RELAXED);
+}
+
+// Whether writing waits is for all who share a descriptor: so a pipe and a terminal are opened once more. A file has a place in it, and is left alone.
+void log_never_wait() {
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) != 0) return;
+    is_socket = S_ISSOCK(st.st_mode);
+    if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode)) return;
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) taker = fd;
 }
 
 bool log_level_parse(const char *name, LogLevel *out) {
@@ -94,7 +117,7 @@ bool log_level_parse(const char *name, LogLevel *out) {
 
 void log_line(LogLevel level, const char *format, ...) {
     if ((int)level > __atomic_load_n(&level_now, __ATOMIC_RELAXED)) return;
-    if (unsigned lost = __atomic_load_n(&lines_lost, __ATOMIC_RELAXED); lost != 0 && log_is_taken()) {
+    if (unsigned lost = __atomic_load_n(&lines_lost, __ATOMIC_RELAXED); lost != 0 && is_taken_by(0)) {
         __atomic_store_n(&lines_lost, 0, __ATOMIC_RELAXED);
         log_line(LogLevel::error, "log: %u lines were lost: nobody took them", lost);
     }

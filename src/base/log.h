@@ -6,6 +6,8 @@ enum class LogLevel { error, warn, info, debug };
 
 // format_json: one JSON object a line instead of text.
 void log_start(LogLevel level, bool format_json);
+// For a server, before it is confined and before any thread: from now on a line that standard error does not take within 20 ms is lost, and counted.
+void log_never_wait();
 bool log_level_parse(const char *name, LogLevel *out); // "error" "warn" "info" "debug"
 [[gnu::format(printf, 2, 3)]] void log_line(LogLevel level, const char *format, ...);
 

@@ -1,6 +1,11 @@
 // The log, seen through a pipe in the place of standard error; and with it the clocks and the metrics' text.
 #include "catch_log.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -15,6 +20,25 @@ static void writes_one_line(void **) {
     check_text(line.substr(24), " warn  answer is 42\n", "text");
     assert_true(line[4] == '-' && line[10] == 'T' && line[19] == '.' && line[23] == 'Z');
     assert_true(line.substr(0, 2) == "20");
+}
+
+// Whose other end reads nothing, as when its window hangs. In a child, since it is for good.
+static void a_terminal_that_hangs_holds_nobody_up(void **) {
+    pid_t child = fork();
+    if (child == 0) {
+        int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+        if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) _exit(2);
+        int ours = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+        if (ours < 0 || dup2(ours, STDERR_FILENO) < 0) _exit(3);
+        alarm(10);
+        log_start(LogLevel::info, false);
+        log_never_wait();
+        for (int i = 0; i < 5000; i++) log_info("a line of some length, number %d", i);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "it ended with %d", status);
 }
 
 static void keeps_to_its_level(void **) {
@@ -115,7 +139,7 @@ static void metrics_are_exposed(void **) {
 
 int main() {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_one_line), cmocka_unit_test(keeps_to_its_level), cmocka_unit_test(a_name_cannot_forge_a_line),
+        cmocka_unit_test(a_terminal_that_hangs_holds_nobody_up), cmocka_unit_test(writes_one_line), cmocka_unit_test(keeps_to_its_level), cmocka_unit_test(a_name_cannot_forge_a_line),
         cmocka_unit_test(writes_json),     cmocka_unit_test(cuts_what_is_long),  cmocka_unit_test(knows_its_levels),
         cmocka_unit_test(clocks_run),      cmocka_unit_test(metrics_are_exposed),
     };
