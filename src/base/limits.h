@@ -1,4 +1,4 @@
-// Every bound of the server, with its reason. What PROTOCOL §4 names is the default of an option; the others are fixed.
+// Every bound of the server, with its reason. What PROTOCOL §4 names is the default of an option, but for uploads, which there are not yet; the others are fixed.
 #pragma once
 
 #include <stddef.h>
@@ -82,7 +82,7 @@ constexpr int64_t session_unused_ms_max = 30LL * 24 * 3600 * 1000;
 constexpr uint64_t session_touch_ms = 3'600'000;       // when it was last used is written at most once in an hour
 constexpr int64_t session_age_ms_max = 365LL * 24 * 3600 * 1000;
 constexpr uint64_t sweep_ms = 3'600'000;               // sessions that are over leave the database so often
-constexpr uint64_t sweep_again_ms = 10'000;            // … after the start, and when there were more than
+constexpr uint64_t sweep_again_ms = 10'000;            // … after a look in which there were more than
 constexpr uint32_t sessions_swept_max = 100;           // at once
 constexpr uint32_t presence_linger_ms = 10'000;        // offline when the last socket has been gone so long
 constexpr uint32_t presence_gather_ms = 1'000;

@@ -379,28 +379,44 @@ Err hub_delete(Hub *h, User *user, int64_t message, const HubOrigin &origin, Hub
 
 // --- time
 
-// A session that is over is refused from then on. Here its row goes too, and with it the address and the browser that its owner could see; a socket that is too old with it. A sleeping server is
-// not woken for it.
-static void end_old_sessions(Hub *h, uint64_t now_ms) {
+// A session that is over is refused from then on. Here its row goes too, and with it the address and the browser that its owner could see. That is for good, so it is not done by a
+// clock that has just been set, perhaps wrongly: only where it went like the monotonic one since the last look. Nobody is woken for it.
+static bool clock_goes_steadily(Hub *h) {
+    constexpr int64_t difference_ms_max = 60'000;
+    int64_t difference = clock_wall_ms() - static_cast<int64_t>(clock_ms());
+    int64_t change = difference - h->sweep_clock_difference;
+    h->sweep_clock_difference = difference;
+    return clock_is_set() && change < difference_ms_max && change > -difference_ms_max;
+}
+
+static uint32_t end_old_sessions(Hub *h) {
     uint32_t found = 0;
     IdMapEntry e;
     for (uint32_t i = 0; found < sessions_swept_max && idmap_next(h->model.sessions_by_token, &i, &e);) {
         const auto *session = static_cast<const Session *>(e.value);
-        if (!session_is_over(session, h->options.session_life)) continue;
+        bool in_use = session->touched_ms && clock_ms() - session->touched_ms < 2 * session_touch_ms; // whatever the dates say
+        if (in_use || !session_is_over(session, h->options.session_life)) continue;
         found++;
         StoreWrite *w = hub_write_new(WriteKind::session_end, nullptr);
         w->user = session->user->id;
         w->session_id = session->id;
+        w->flag = true;
         hub_submit(h, w, {}, hub_unanswered);
     }
+    return found;
+}
+
+static void sweep_turn(Hub *h, uint64_t now_ms) {
+    if (h->sweep_due_ms > now_ms) return;
+    bool is_first = !h->sweep_due_ms, steady = clock_goes_steadily(h);
+    uint32_t found = is_first || !steady ? 0 : end_old_sessions(h);
     h->sweep_due_ms = now_ms + (found == sessions_swept_max ? sweep_again_ms : sweep_ms);
 }
 
 void hub_turn(Hub *h, uint64_t now_ms) {
     seen_turn(h, now_ms);
     presence_turn(h, now_ms);
-    if (!h->sweep_due_ms) h->sweep_due_ms = now_ms + sweep_again_ms; // the start has enough to do
-    else if (h->sweep_due_ms <= now_ms) end_old_sessions(h, now_ms);
+    sweep_turn(h, now_ms);
 }
 
 uint64_t hub_due_ms(const Hub *h) {

@@ -65,6 +65,7 @@ struct Hub {
     Buf online_json;               // the array for `ready`, as long as nobody comes or goes
     bool online_json_valid;
     uint64_t sweep_due_ms;         // the next look at sessions that are over; 0: no turn has been
+    int64_t sweep_clock_difference; // of the wall clock and the monotonic one at the last
 };
 
 // Loads the model from the store. False when it cannot be read.

@@ -124,19 +124,20 @@ static bool encode_change(const Reader *r, const Change &c, Buf &out) {
     return false;
 }
 
-// What this reader asked for by a `ref` while it was catching up, and is to get in the place of the others' frame.
+// What this reader asked for by a `ref` while it was catching up, as far as the ring has it, and is to get in the place of the others' frame.
 struct Answers {
-    const RingEntry *list[16];
+    const RingEntry *list[frames_per_page_max];
     uint32_t count;
 };
 
-static Answers answers_to(uint64_t id, int64_t since) {
-    Answers answers = {};
+static Answers answers_to(uint64_t id, int64_t since, int64_t upto) {
+    Answers answers;
+    answers.count = 0;
     const Ring *ring = &sync_hub->ring;
     for (uint64_t seq = ring->personal; seq > ring->tail && answers.count < sizeof answers.list / sizeof *answers.list; seq--) {
         const RingEntry *e = &ring->entries[(seq - 1) & (ring_entries - 1)];
         if (e->rev && e->rev <= since) break;
-        if (e->asker == id) answers.list[answers.count++] = e;
+        if (e->asker == id && e->rev <= upto) answers.list[answers.count++] = e;
     }
     return answers;
 }
@@ -150,7 +151,7 @@ static const RingEntry *answer_of(const Answers &answers, int64_t rev) {
 static void slice(StoreRead *rd) {
     Reader *r = sync_arrived(rd);
     if (!r) return;
-    Answers answers = answers_to(rd->owner_id, r->position);
+    Answers answers = answers_to(rd->owner_id, r->position, rd->upto);
     buf_clear(page_bytes);
     size_t starts[frames_per_page_max + 1];
     uint32_t frames = 0, i = 0;

@@ -99,6 +99,7 @@ bool operation_is_vital(Tx &tx, StoreWrite *w) {
     if (w->kind == WriteKind::session_add) return user_alive(tx, w) && w->user_row.role >= Role::moderator;
     // Of the refusals only a warning writes anything.
     if (w->kind == WriteKind::message_refuse) return w->verdict == Err::stop_word;
+    if (w->kind == WriteKind::session_end && w->flag) return false;
     return operations[(int)w->kind].is_vital && !w->renew_only;
 }
 

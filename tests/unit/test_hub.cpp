@@ -327,11 +327,20 @@ static void sessions_that_are_over_leave_the_database(void **) {
         w->limit = 1000;
         assert_int_equal(chat_did(w), Err::ok);
     }
+    Session *used = alice->sessions; // by the dates it is over, but it was in use a moment ago
+    used->touched_ms = clock_ms();
     chat_wait(1000);
-    assert_int_equal(chat.hub.model.sessions_by_token.count, sessions_swept_max + 21); // the start is over first
-    chat_wait(sweep_again_ms);
+    assert_int_equal(chat.hub.model.sessions_by_token.count, sessions_swept_max + 21); // nothing is known of the clock yet
+    chat.hub.sweep_clock_difference -= 40LL * 24 * 3600 * 1000;
+    chat_wait(sweep_ms);
+    assert_int_equal(chat.hub.model.sessions_by_token.count, sessions_swept_max + 21); // it has just been set
+    chat_wait(sweep_ms);
     assert_int_equal(chat.hub.model.sessions_by_token.count, 21); // not all in one go
     chat_wait(sweep_again_ms);
+    assert_ptr_equal(alice->sessions, used);
+    assert_null(used->next_of_user);
+    used->touched_ms = 0;
+    chat_wait(sweep_ms);
     assert_null(alice->sessions);
     assert_int_equal(bob->sessions->id, kept);
     assert_int_equal(chat.hub.sweep_due_ms, chat.now_ms + sweep_ms);
