@@ -11,6 +11,7 @@
 #include "words_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,11 +261,14 @@ static int print(AdminAnswer *answer) {
     return status;
 }
 
-// Whom root becomes for it: --user, or else whose the database is.
+// Whom root becomes for it: --user, or else whose the folder and the database are, if that one gets there.
 static UserIds owner_of(const Options *o, const char *database) {
-    struct stat st;
-    if (o->user.uid || geteuid() != 0 || stat(database, &st) != 0 || st.st_uid == 0 || st.st_gid == 0) return o->user;
-    return {st.st_uid, st.st_gid};
+    struct stat file, folder;
+    if (o->user.uid || geteuid() != 0 || stat(database, &file) != 0 || stat(o->data, &folder) != 0) return o->user;
+    if (file.st_uid == 0 || file.st_gid == 0 || folder.st_uid != file.st_uid) return o->user;
+    bool gets_there = setegid(file.st_gid) == 0 && seteuid(file.st_uid) == 0 && faccessat(AT_FDCWD, database, R_OK | W_OK, AT_EACCESS) == 0;
+    bool is_root = seteuid(0) == 0 && setegid(0) == 0;
+    return gets_there && is_root ? UserIds{file.st_uid, file.st_gid} : o->user;
 }
 
 // The server that holds the lock may be starting or stopping: then its control socket is not there, and a moment later one of the two ways is open.
@@ -328,7 +332,10 @@ static int stop_words(const Options *o, int argc, char **argv) {
     ScopedBuf text, error;
     AdminCall call = {.words = {"stop-words", argc > 0 ? argv[0] : ""}, .words_count = argc > 0 ? 2u : 1u, .role = {}, .password_hash = {}};
     AdminAnswer answer;
-    if (!o->stop_words[0] && control_ask(o->data, call, &answer)) return print(&answer); // a server's are those that it has read
+    if (!o->stop_words[0] && store_is_locked(o->data)) { // a server's are those that it has read
+        if (control_ask(o->data, call, &answer)) return print(&answer);
+        return fail_about(1, "a server holds the data directory but does not answer on its control socket: ", o->data, "");
+    }
     Words *words = words_file_read(o->stop_words, &error);
     if (!words || !words_file_text(o->stop_words, &text, &error)) {
         words_free(words);

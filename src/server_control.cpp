@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-constexpr size_t call_bytes_max = 16 * 1024;
+constexpr size_t call_bytes_max = 128 * 1024; // stop-words with the longest text that may be sent
 constexpr uint32_t calls_max = 16;
 constexpr uint64_t quiet_ms_max = 1'000; // a command asks as soon as it is there
 

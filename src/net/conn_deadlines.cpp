@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr uint32_t wheel_slots = 128; // the longest deadline is 75 s; longer ones are looked at once on the way
+constexpr uint32_t wheel_slots = 128; // deadlines that are further away are looked at on the way
 constexpr uint64_t tick_ms = 1000;
 constexpr uint64_t late_ms_max = 5000; // a tick that is later says that the loop stood still
 

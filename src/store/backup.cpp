@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -21,10 +20,8 @@ bool store_backup(const char *dir, const char *path, Buf *error) {
     char from[sizeof(Store::path)];
     snprintf(from, sizeof from, "%s/chatterbox.db", dir);
     db_start(false);
-    char end[32];
-    snprintf(end, sizeof end, ".%ld.part", (long)getpid()); // another backup of that name may be under way
     Db db;
-    bool is_done = db_open(db, from, DbMode::read, error) && db_copy(db, path, end, error);
+    bool is_done = db_open(db, from, DbMode::read, error) && db_copy(db, path, error);
     db_close(db, false);
     return is_done;
 }

@@ -85,12 +85,9 @@ static bool check_version(Db &db, Buf *report, bool *is_ours) {
     return false;
 }
 
-static bool check_file(const char *path, DbMode mode, Buf *report, Buf *summary) {
+static Soundness check_file(const char *path, DbMode mode, Buf *report, Buf *summary) {
     Db db;
-    if (!db_open(db, path, mode, report)) {
-        buf_add_char(*report, '\n');
-        return false;
-    }
+    if (!db_open(db, path, mode, report)) return Soundness::unknown;
     bool is_ours = false;
     bool is_sound = check_structure(db, report);
     if (is_sound) is_sound = check_version(db, report, &is_ours);
@@ -101,20 +98,22 @@ static bool check_file(const char *path, DbMode mode, Buf *report, Buf *summary)
                    (long long)db_value(db, "SELECT value FROM meta WHERE key = 'rev'"));
     }
     db_close(db, false);
-    return is_sound;
+    return is_sound ? Soundness::sound : Soundness::damaged;
 }
 
-bool store_check(Store *s, Buf *report) { return check_file(s->path, DbMode::read, report, nullptr); }
+bool store_check(Store *s, Buf *report) { return check_file(s->path, DbMode::read, report, nullptr) == Soundness::sound; }
 
 // A log needs a file of shared memory beside it, so that where nothing can be written (a disk that was mounted anew for reading after an error, a folder of somebody else's, a
 // full disk) not even reading begins. False with the reason when it is that.
-static bool can_be_read(const char *path, Buf *reason) {
+static bool can_be_read(const char *path, Buf *reason, bool *is_passing) {
     Db db;
+    *is_passing = false;
     if (!db_open(db, path, DbMode::read, reason)) return false;
     int rc = sqlite3_exec(db.handle, "SELECT count(*) FROM sqlite_schema", nullptr, nullptr, nullptr);
     int kind = sqlite3_extended_errcode(db.handle);
-    bool is_of_place = (rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_NOMEM || kind == SQLITE_IOERR_SHMOPEN ||
-                       kind == SQLITE_IOERR_SHMSIZE || kind == SQLITE_IOERR_SHMMAP || kind == SQLITE_IOERR_SHMLOCK;
+    *is_passing = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_NOMEM;
+    bool is_of_place = *is_passing || (rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY || kind == SQLITE_IOERR_SHMOPEN || kind == SQLITE_IOERR_SHMSIZE ||
+                       kind == SQLITE_IOERR_SHMMAP || kind == SQLITE_IOERR_SHMLOCK;
     if (is_of_place) buf_printf(*reason, "%s (%d)", sqlite3_errmsg(db.handle), kind);
     db_close(db, false);
     return !is_of_place;
@@ -134,7 +133,12 @@ Soundness store_check_folder(const char *dir, Buf *report, Buf *summary) {
     db_start(false); // a list of many revs takes more than a server allows itself
     DbMode mode = db_is_backup(path) ? DbMode::alone : DbMode::read; // the log beside it is that of the database before
     ScopedBuf reason;
-    if (mode == DbMode::read && !can_be_read(path, &reason)) {
+    bool is_passing;
+    if (mode == DbMode::read && !can_be_read(path, &reason, &is_passing)) {
+        if (is_passing) {
+            buf_add(*report, buf_view(reason));
+            return Soundness::unknown;
+        }
         if (has_log(path)) {
             buf_printf(*report, "%.*s. Its newest changes are in %s-wal, which needs a folder that can be written: copy the whole folder to such a place and check it there",
                        static_cast<int>(reason.len), reason.data, path);
@@ -142,5 +146,5 @@ Soundness store_check_folder(const char *dir, Buf *report, Buf *summary) {
         }
         mode = DbMode::alone;
     }
-    return check_file(path, mode, report, summary) ? Soundness::sound : Soundness::damaged;
+    return check_file(path, mode, report, summary);
 }

@@ -161,7 +161,7 @@ void db_start(bool bounded) {
 
 // The path as SQLite's URI (RFC 3986 §2.1), which can say that nothing but the file itself is to be looked at.
 static void put_uri(Buf &out, const char *path) {
-    buf_add(out, "file:");
+    buf_add(out, path[0] == '/' ? "file://" : "file:"); // or what begins with // would be a host
     for (const char *c = path; *c; c++) {
         if (*c == '%' || *c == '?' || *c == '#') buf_printf(out, "%%%02x", static_cast<unsigned char>(*c));
         else buf_add_char(out, *c);

@@ -131,9 +131,9 @@ int db_schema_version(const char *schema);
 // Brings the database up to it. An older one that is not new is copied first, to PATH.before-N, where N is the first step it lacks; of such copies the two newest
 // are kept.
 bool db_migrate(Db &db, const char *path, const char *schema, Buf *error);
-// A consistent copy of the database at `path` with an empty epoch, fsynced, replacing what was there. False, with a sentence in
-// *error, and nothing is left behind.
-bool db_copy(Db &db, const char *path, const char *end, Buf *error);
+// A consistent copy of the database at `path`, where there must be nothing, with an empty epoch, fsynced; until it is whole it is called PATH.part. False, with a sentence in *error, and
+// nothing is left behind.
+bool db_copy(Db &db, const char *path, Buf *error);
 // The file at `path` and its entry in its folder survive power loss after this.
 bool db_sync(const char *path);
 bool db_sync_folder_of(const char *path);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,7 +84,7 @@ static bool copy_before(Db &db, const char *path, int step, Buf *error) {
     char copy[PATH_MAX];
     copy_name(copy, path, step);
     unlink(copy);
-    if (!db_copy(db, copy, ".part", error)) return false;
+    if (!db_copy(db, copy, error)) return false;
     log_info("store: the database as it was is kept in %s", copy);
     int older = 0;
     for (int i = step - 1; i > 0; i--) {
@@ -166,20 +167,40 @@ static bool copy_finish(const char *temporary, const char *path) {
     return errno != EEXIST && rename(temporary, path) == 0;
 }
 
-bool db_copy(Db &db, const char *path, const char *end, Buf *error) {
+// The file that becomes the copy, empty; VACUUM INTO wants that, and it has the right mode from its first byte on. It is locked, for another backup of that name may be under way; one
+// that was broken off is begun anew; and somebody's file that only happens to have the name stays.
+static int part_open(const char *temporary, Buf *error) {
+    static const char begin[] = "SQLite format 3";
+    char found[sizeof begin] = {}, journal[PATH_MAX + 8];
+    int fd = open(temporary, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        buf_printf(*error, "cannot make %s: %s", temporary, strerror(errno));
+        return -1;
+    }
+    struct stat st = {};
+    ssize_t n = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &st) != 0 || st.st_nlink == 0) {
+        buf_printf(*error, "another copy to that place is under way (%s)", temporary);
+    } else if ((n = pread(fd, found, sizeof found, 0)) != 0 && (n != (ssize_t)sizeof found || memcmp(found, begin, sizeof begin) != 0)) {
+        buf_printf(*error, "%s is in the way, and no copy of a database", temporary);
+    } else {
+        snprintf(journal, sizeof journal, "%s-journal", temporary);
+        unlink(journal);
+        if (ftruncate(fd, 0) == 0 && fchmod(fd, 0600) == 0) return fd;
+        buf_printf(*error, "cannot write %s: %s", temporary, strerror(errno));
+    }
+    close(fd);
+    return -1;
+}
+
+bool db_copy(Db &db, const char *path, Buf *error) {
     char temporary[PATH_MAX], journal[PATH_MAX + 8];
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s%s", path, end) >= sizeof temporary) {
+    if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary) {
         buf_printf(*error, "the path is too long");
         return false;
     }
-    // VACUUM INTO wants an empty file or none; ours has the right mode from its first byte on.
-    unlink(temporary);
-    int fd = open(temporary, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        buf_printf(*error, "cannot make %s: %s", temporary, strerror(errno));
-        return false;
-    }
-    close(fd);
+    int part = part_open(temporary, error);
+    if (part < 0) return false;
     char *sql = sqlite3_mprintf("VACUUM INTO %Q", temporary);
     db_forgive(db);
     bool is_done = sql && db_exec(db, sql);
@@ -195,5 +216,6 @@ bool db_copy(Db &db, const char *path, const char *end, Buf *error) {
         snprintf(journal, sizeof journal, "%s-journal", temporary);
         unlink(journal);
     }
+    close(part);
     return is_done;
 }

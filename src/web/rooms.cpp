@@ -32,10 +32,11 @@ static void room_counted(StoreRead *read) {
     HttpRequest *r = http_pending(read->owner_id);
     const Room *room = model_room(&web_hub->model, read->room);
     const User *user = model_user(&web_hub->model, read->user);
-    if (r && !(room && user)) {
-        http_respond_error(r, Err::not_found);
+    const Member *member = room && user ? model_member(&web_hub->model, room->id, user->id) : nullptr;
+    if (r && !member) {
+        http_respond_error(r, Err::not_found); // left while it was counted
     } else if (r) {
-        RoomView view = {.reader = user, .member = model_member(&web_hub->model, room->id, user->id)};
+        RoomView view = {.reader = user, .member = member};
         if (view.member && read->err == Err::ok) (void)unread_of_read(web_hub, read, view.member, &view.counts);
         put_answer(r, static_cast<int>(read->owner_extra), room, view);
     }

@@ -135,16 +135,27 @@ test('without its lock a server is still found', async () => {
   await server.stop()
 })
 
-test('two backups of one name: one is made, and nobody\'s file is lost', async () => {
+test('backups of one name at once: one is made, whole', async () => {
   const data = await folder(), to = join(temporary(), 'copy')
-  writeFileSync(`${to}.part`, 'precious')
   const codes = (await Promise.all([1, 2, 3].map(() => cli(['backup', to], { data })))).map(r => r.code)
-  assert.ok(codes.includes(0), `${codes}`)
-  assert.equal(readFileSync(`${to}.part`, 'utf8'), 'precious')
+  assert.equal(codes.filter(code => code === 0).length, 1, `${codes}`)
+  assert.ok(!existsSync(`${to}.part`))
   const restored = join(temporary(), 'd')
   mkdirSync(restored)
   copyFileSync(to, join(restored, 'chatterbox.db'))
   assert.equal((await cli(['check'], { data: restored })).code, 0)
+})
+
+test('a backup begins one anew that was broken off, and leaves a file alone that is no backup', async () => {
+  const data = await folder(), to = join(temporary(), 'copy')
+  writeFileSync(`${to}.part`, `SQLite format 3\0${'half a database'.repeat(1000)}`)
+  assert.equal((await cli(['backup', to], { data })).code, 0)
+  assert.ok(!existsSync(`${to}.part`))
+  writeFileSync(`${to}2.part`, 'precious')
+  const { code, stderr } = await cli(['backup', `${to}2`], { data })
+  assert.equal(code, 1)
+  assert.match(stderr, /in the way/)
+  assert.equal(readFileSync(`${to}2.part`, 'utf8'), 'precious')
 })
 
 test('commands by the dozen, and silent connections, keep nobody from the console', async () => {
