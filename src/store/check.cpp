@@ -87,7 +87,11 @@ static bool check_version(Db &db, Buf *report, bool *is_ours) {
 
 static Soundness check_file(const char *path, DbMode mode, Buf *report, Buf *summary) {
     Db db;
-    if (!db_open(db, path, mode, report)) return Soundness::unknown;
+    if (!db_open(db, path, mode, report)) {
+        if (!db.is_damaged) return Soundness::unknown;
+        buf_add_char(*report, '\n');
+        return Soundness::damaged;
+    }
     bool is_ours = false;
     bool is_sound = check_structure(db, report);
     if (is_sound) is_sound = check_version(db, report, &is_ours);
@@ -108,7 +112,7 @@ bool store_check(Store *s, Buf *report) { return check_file(s->path, DbMode::rea
 static bool can_be_read(const char *path, Buf *reason, bool *is_passing) {
     Db db;
     *is_passing = false;
-    if (!db_open(db, path, DbMode::read, reason)) return false;
+    if (!db_open(db, path, DbMode::read, reason)) return db.is_damaged; // that is for the check to say
     int rc = sqlite3_exec(db.handle, "SELECT count(*) FROM sqlite_schema", nullptr, nullptr, nullptr);
     int kind = sqlite3_extended_errcode(db.handle);
     *is_passing = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_NOMEM;

@@ -129,5 +129,5 @@ test('who is slow has its last result before the goodbye', async () => {
   await b.closed
   assert.ok(b.log.some(f => f.nonce === 'last'), 'its result came')
   assert.equal(b.closeFrame.code, 1001)
-  assert.equal(await server.stop(), 0)
+  assert.equal((await server.ended).code, 0)
 })
