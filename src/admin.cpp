@@ -402,10 +402,10 @@ static const char *take_role(int *argc, char **argv, std::string_view *role) {
 }
 
 // Is each of them text? What is asked of a server goes there as JSON, and no name has other bytes.
-static const char *not_utf8(int argc, char **argv) {
+static bool all_utf8(int argc, char **argv) {
     for (int i = 0; i < argc; i++)
-        if (!utf8_valid(argv[i])) return argv[i];
-    return nullptr;
+        if (!utf8_valid(argv[i])) return false;
+    return true;
 }
 
 int admin_run(int argc, char **argv) {
@@ -423,7 +423,7 @@ int admin_run(int argc, char **argv) {
         return fail_about(2, "this command has no option ", wrong, " (chatterbox --help lists them; what only looks like one goes behind --)");
     }
     if (!call.role.empty() && strcmp(argv[0], "user") != 0) return fail(2, "--role goes with user add");
-    if (strcmp(argv[0], "backup") != 0 && not_utf8(argc, argv)) return fail(2, "an argument is not UTF-8");
+    if (strcmp(argv[0], "backup") != 0 && !all_utf8(argc, argv)) return fail(2, "an argument is not UTF-8");
     if (strcmp(argv[0], "version") == 0) return argc > 1 ? fail(2, "usage: chatterbox version") : version();
     if (strcmp(argv[0], "check") == 0) return argc > 1 ? fail(2, "usage: chatterbox check [--data DIR]") : check(&o);
     if (strcmp(argv[0], "stop-words") == 0) return argc > 2 ? fail(2, "usage: chatterbox stop-words [TEXT]") : stop_words(&o, argc - 1, argv + 1);

@@ -165,11 +165,10 @@ static bool is_allowed(uv_pipe_t *pipe, uid_t *uid) {
 static ControlConn **find_place() {
     for (ControlConn *&place : conns)
         if (!place) return &place;
-    for (ControlConn *&place : conns)
+    for (ControlConn *&place : conns) // end() empties it
         if (!place->asked && !place->copying && !place->out.len && clock_ms() - place->since_ms > quiet_ms_max) {
-            ControlConn **left = &place;
             end(place);
-            return left;
+            return &place;
         }
     return nullptr;
 }
